@@ -1,0 +1,251 @@
+//! The two clocks of a session, as values that the caller hands in.
+
+use core::fmt;
+use core::ops::{Add, Sub};
+use core::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A moment on a monotonic clock, counted from an origin of the caller's choosing.
+///
+/// All deadlines are of this type. Arithmetic saturates and never panics; [`Instant::MAX`] as a
+/// deadline means that there is none.
+///
+/// ```
+/// use arcp_proto::Instant;
+/// use core::time::Duration;
+///
+/// let start = Instant::from_millis(250);
+/// assert_eq!(start + Duration::from_secs(1), Instant::from_millis(1_250));
+/// assert_eq!(Instant::ZERO - start, Duration::ZERO);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(Duration);
+
+impl Instant {
+    /// The origin.
+    pub const ZERO: Instant = Instant(Duration::ZERO);
+    /// Later than every deadline that is ever reached.
+    pub const MAX: Instant = Instant(Duration::MAX);
+
+    /// The moment `since_origin` after the origin.
+    #[must_use]
+    pub const fn from_duration(since_origin: Duration) -> Instant {
+        Instant(since_origin)
+    }
+
+    /// The moment `millis` milliseconds after the origin.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Instant {
+        Instant(Duration::from_millis(millis))
+    }
+
+    /// Time since the origin.
+    #[must_use]
+    pub const fn as_duration(self) -> Duration {
+        self.0
+    }
+
+    /// Time from `earlier` to `self`; zero when `earlier` is the later of the two.
+    #[must_use]
+    pub const fn since(self, earlier: Instant) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    fn add(self, rhs: Duration) -> Instant {
+        Instant(self.0.saturating_add(rhs))
+    }
+}
+
+impl Sub<Instant> for Instant {
+    type Output = Duration;
+
+    fn sub(self, rhs: Instant) -> Duration {
+        self.since(rhs)
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Instant::MAX { f.write_str("never") } else { self.0.fmt(f) }
+    }
+}
+
+/// A moment of the wall clock: milliseconds since the Unix epoch.
+///
+/// It goes into envelopes (`sent_at`, `ts`, `created_at`) and is never compared with a deadline, so a
+/// clock that is set does not disturb a session. On the wire it is RFC 3339, UTC, with
+/// milliseconds and `Z`; any offset and up to nine fractional digits are understood. Outside the years
+/// 0 to 9999, which is all that RFC 3339 can say, it saturates when printed.
+///
+/// ```
+/// use arcp_proto::Timestamp;
+///
+/// let at = Timestamp::parse("2026-05-13T21:42:13.02+02:00").unwrap();
+/// assert_eq!(at.to_string(), "2026-05-13T19:42:13.020Z");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+/// The text is no RFC 3339 date and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 timestamp")]
+pub struct TimestampError;
+
+const FIRST_PRINTABLE: i64 = -62_167_219_200_000;
+const LAST_PRINTABLE: i64 = 253_402_300_799_999;
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const EPOCH: Timestamp = Timestamp(0);
+
+    /// The moment `millis` milliseconds after the Unix epoch (before it, when negative).
+    #[must_use]
+    pub const fn from_unix_millis(millis: i64) -> Timestamp {
+        Timestamp(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_unix_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Reads an RFC 3339 text; what is finer than a millisecond is cut off.
+    ///
+    /// # Errors
+    ///
+    /// When the text is anything else.
+    pub fn parse(text: &str) -> Result<Timestamp, TimestampError> {
+        let parsed = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
+            .map_err(|_| TimestampError)?;
+        let millis = parsed.unix_timestamp_nanos().div_euclid(1_000_000);
+        i64::try_from(millis).map(Timestamp).map_err(|_| TimestampError)
+    }
+
+    /// This moment `by` later.
+    #[must_use]
+    pub fn saturating_add(self, by: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The 24 characters of the wire form.
+    pub(crate) fn to_text(self) -> [u8; 24] {
+        let millis = self.0.clamp(FIRST_PRINTABLE, LAST_PRINTABLE);
+        let at = time::OffsetDateTime::from_unix_timestamp(millis.div_euclid(1_000))
+            .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |from: usize, digits: usize, mut value: u32| {
+            for place in text.iter_mut().skip(from).take(digits).rev() {
+                *place = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+        };
+        put(0, 4, at.year().unsigned_abs());
+        put(5, 2, u32::from(u8::from(at.month())));
+        put(8, 2, u32::from(at.day()));
+        put(11, 2, u32::from(at.hour()));
+        put(14, 2, u32::from(at.minute()));
+        put(17, 2, u32::from(at.second()));
+        put(20, 3, millis.rem_euclid(1_000) as u32);
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(core::str::from_utf8(&self.to_text()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(core::str::from_utf8(&self.to_text()).unwrap_or_default())
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Timestamp;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an RFC 3339 timestamp")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                Timestamp::parse(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Both clocks, read once by the caller: the clock tick that every input carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Now {
+    /// The monotonic clock. A value smaller than the last one is taken as the last one.
+    pub mono: Instant,
+    /// The wall clock.
+    pub wall: Timestamp,
+}
+
+impl Now {
+    /// Both clocks at the given readings.
+    #[must_use]
+    pub const fn new(mono: Instant, wall: Timestamp) -> Now {
+        Now { mono, wall }
+    }
+
+    /// Both clocks `by` later.
+    #[must_use]
+    pub fn after(self, by: Duration) -> Now {
+        Now { mono: self.mono + by, wall: self.wall.saturating_add(by) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn prints_milliseconds_and_z() {
+        assert_eq!(Timestamp::from_unix_millis(1_778_701_333_007).to_string(), "2026-05-13T19:42:13.007Z");
+        assert_eq!(Timestamp::from_unix_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn saturates_beyond_what_prints() {
+        assert_eq!(Timestamp::from_unix_millis(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::from_unix_millis(i64::MIN).to_string(), "0000-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn reads_any_offset_and_up_to_nine_digits() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1970-01-01T00:00:00.1Z", 100),
+            ("1970-01-01T00:00:00.123456789Z", 123),
+            ("1970-01-01T02:00:00+02:00", 0),
+            ("1969-12-31T19:00:00.5-05:00", 500),
+            ("0001-01-01T00:00:00Z", -62_135_596_800_000),
+        ] {
+            assert_eq!(Timestamp::parse(text), Ok(Timestamp(millis)), "{text}");
+        }
+        for bad in ["", "yesterday", "2026-05-13", "2026-05-13T19:42:13", "1778701333"] {
+            assert_eq!(Timestamp::parse(bad), Err(TimestampError), "{bad}");
+        }
+    }
+}
