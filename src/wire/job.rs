@@ -11,6 +11,7 @@ use super::lease::{Budget, Credential, Lease, LeaseConstraints};
 use super::listing::JobStatus;
 use super::raw::RawJson;
 use super::session::{lenient_timestamp, null_as_default};
+use crate::feature::Feature;
 use crate::time::Timestamp;
 
 /// `job.submit` (§7.1).
@@ -54,6 +55,16 @@ impl JobSubmit {
     pub fn with_idempotency_key(mut self, key: impl Into<String>) -> JobSubmit {
         self.idempotency_key = Some(key.into());
         self
+    }
+}
+
+impl JobSubmit {
+    /// The features without which this may not be sent (§7.5, §9.5-§9.7).
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+        let version = self.agent.contains('@').then_some(Feature::AgentVersions);
+        let expiry = self.lease_constraints.and_then(|constraints| constraints.feature());
+        let lease = self.lease_request.iter().flat_map(Lease::features);
+        version.into_iter().chain(expiry).chain(lease)
     }
 }
 
@@ -116,6 +127,25 @@ impl JobAccepted {
             delegate_id: None,
         }
     }
+}
+
+impl JobAccepted {
+    /// The features without which this may not be sent (§9.5-§9.8).
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+        authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())
+    }
+}
+
+fn authority_features(
+    lease: &Lease,
+    constraints: Option<LeaseConstraints>,
+    has_budget: bool,
+    has_credentials: bool,
+) -> impl Iterator<Item = Feature> {
+    let expiry = constraints.and_then(|constraints| constraints.feature());
+    let budget = has_budget.then_some(Feature::CostBudget);
+    let credentials = has_credentials.then_some(Feature::ProvisionedCredentials);
+    lease.features().chain(expiry).chain(budget).chain(credentials)
 }
 
 /// `job.result` (§8.4): the job ended well.
@@ -321,6 +351,13 @@ impl JobSubscribed {
             replayed: false,
             credentials: None,
         }
+    }
+}
+
+impl JobSubscribed {
+    /// The features without which this may not be sent (§9.5-§9.8).
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+        authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())
     }
 }
 

@@ -214,19 +214,19 @@ pub struct RuntimeCapabilities {
 }
 
 /// `session.welcome` (A4). Everything but the token may be missing on receipt.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Welcome {
     /// Who the runtime is.
     #[serde(default, deserialize_with = "null_as_default")]
     pub runtime: PeerInfo,
     /// The token for the next resume.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_token: Option<ResumeToken>,
     /// How long, in seconds, the session can be resumed once its transport is lost.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_window_sec: Option<Seconds>,
     /// The heartbeat interval in seconds; only where the feature was agreed on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat_interval_sec: Option<Seconds>,
     /// Features and agents.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -234,9 +234,25 @@ pub struct Welcome {
 }
 
 /// A number of seconds as a peer wrote it: any JSON number, to be clamped by whoever uses it (D20).
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize, Serialize)]
+/// A whole number is written as one.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize)]
 #[serde(transparent)]
 pub struct Seconds(pub f64);
+
+impl Seconds {
+    /// A whole number of seconds.
+    #[must_use]
+    pub fn whole(seconds: u64) -> Seconds {
+        Seconds(seconds as f64)
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let whole = self.0 as u64;
+        if whole as f64 == self.0 { serializer.serialize_u64(whole) } else { serializer.serialize_f64(self.0) }
+    }
+}
 
 /// `session.ping` (§6.4). Ours always has both members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
