@@ -59,10 +59,10 @@ impl Outbox {
         if self.sealed {
             return Ok(());
         }
-        if self.pongs.len() >= limits.unsent_pongs {
-            if let Some(oldest) = self.pongs.pop_front() {
-                self.bytes -= oldest.len();
-            }
+        if self.pongs.len() >= limits.unsent_pongs
+            && let Some(oldest) = self.pongs.pop_front()
+        {
+            self.bytes -= oldest.len();
         }
         if !self.has_room(frame.len(), limits) {
             return Err(Full);

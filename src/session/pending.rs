@@ -59,10 +59,10 @@ impl Pendings {
             open.is_orphan = false;
             return Intake::Repeated;
         }
-        if message == MessageType::JobSubmit {
-            if let Some((_, answer)) = self.answered.iter().find(|(id, _)| **id == *message_id) {
-                return Intake::Answered(answer.clone());
-            }
+        if message == MessageType::JobSubmit
+            && let Some((_, answer)) = self.answered.iter().find(|(id, _)| **id == *message_id)
+        {
+            return Intake::Answered(answer.clone());
         }
         if self.open.len() >= limit {
             return Intake::TooMany;

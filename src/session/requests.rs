@@ -84,10 +84,10 @@ impl Requests {
     ) -> RequestId {
         self.last += 1;
         let id = RequestId(self.last);
-        if self.open.len() >= limit.saturating_mul(2) {
-            if let Some(oldest) = self.open.iter().position(|open| open.is_tombstone) {
-                self.open.remove(oldest);
-            }
+        if self.open.len() >= limit.saturating_mul(2)
+            && let Some(oldest) = self.open.iter().position(|open| open.is_tombstone)
+        {
+            self.open.remove(oldest);
         }
         self.open.push_back(Open {
             id,

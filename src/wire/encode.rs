@@ -79,7 +79,10 @@ fn write_header(out: &mut Vec<u8>, header: &Header<'_>) {
     if let Some(trace_id) = header.trace_id {
         out.extend_from_slice(b",\"trace_id\":\"");
         let bits = trace_id.to_bits();
-        out.extend((0..32).rev().map(|digit| b"0123456789abcdef"[(bits >> (4 * digit)) as usize & 0xf]));
+        out.extend((0..32).rev().map(|place| {
+            let digit = (bits >> (4 * place)) as u8 & 0xf;
+            digit + if digit < 10 { b'0' } else { b'a' - 10 }
+        }));
         out.push(b'"');
     }
     if let Some(job_id) = header.job_id {

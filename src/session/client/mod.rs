@@ -411,10 +411,8 @@ impl Machine for Client {
         let may_ack = matches!(session.phase(), Phase::Open | Phase::Closing)
             && session.core.features.contains(Feature::Ack)
             && !session.core.outbox.is_sealed();
-        if may_ack {
-            if let Some(last_processed_seq) = session.role.acks.take() {
-                return Some(session.core.frame(MessageType::SessionAck, &Ack { last_processed_seq }));
-            }
+        if may_ack && let Some(last_processed_seq) = session.role.acks.take() {
+            return Some(session.core.frame(MessageType::SessionAck, &Ack { last_processed_seq }));
         }
         session.core.outbox.next_farewell()
     }

@@ -230,10 +230,11 @@ impl Session<Runtime> {
 
     /// While closing: once only the farewell is left, the transport is done with.
     fn settle(&mut self, now: Now) {
-        if let Some(closing) = self.role.closing {
-            if !self.core.outbox.has_control() && self.role.window.cursor() >= closing.last {
-                self.finish_close(now);
-            }
+        if let Some(closing) = self.role.closing
+            && !self.core.outbox.has_control()
+            && self.role.window.cursor() >= closing.last
+        {
+            self.finish_close(now);
         }
     }
 

@@ -233,10 +233,10 @@ impl Session<Runtime> {
 
     fn receive_unsubscribe(&mut self, now: Now, envelope: &Envelope) {
         let message = MessageType::JobUnsubscribe;
-        if self.permits(now, message.feature(), envelope) {
-            if let Some(job_id) = self.job_of(now, message, envelope) {
-                self.push(RuntimeEvent::Unsubscribe { job_id }, envelope.frame().len());
-            }
+        if self.permits(now, message.feature(), envelope)
+            && let Some(job_id) = self.job_of(now, message, envelope)
+        {
+            self.push(RuntimeEvent::Unsubscribe { job_id }, envelope.frame().len());
         }
     }
 }
