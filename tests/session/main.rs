@@ -3,3 +3,4 @@
 
 mod contract;
 mod pair;
+mod sequence_in;
