@@ -3,4 +3,5 @@
 
 mod contract;
 mod pair;
+mod requests;
 mod sequence_in;
