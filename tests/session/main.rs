@@ -1,6 +1,7 @@
 //! The session layer, mechanism by mechanism. Every test's name begins with the requirement (`a…`) or decision
 //! (`d…`) that it holds; `docs/decisions.md` lists them.
 
+mod close;
 mod contract;
 mod pair;
 mod requests;
