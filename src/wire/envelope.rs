@@ -1,6 +1,7 @@
 //! One message as it came off the wire.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use core::fmt;
 
 use bytes::Bytes;
@@ -33,11 +34,25 @@ pub struct Envelope {
 }
 
 /// The payload does not have the shape that its type asks for.
+///
+/// It says what was expected and where, and repeats no value: payloads may be long, and may hold secrets.
 #[derive(Debug, thiserror::Error)]
-#[error("the payload of {type_name} is not as the protocol has it: {source}")]
+#[error("the payload of {type_name} is not as the protocol has it: {detail}")]
 pub struct PayloadError {
-    type_name: alloc::boxed::Box<str>,
-    source: serde_json::Error,
+    type_name: Box<str>,
+    detail: Box<str>,
+}
+
+/// serde_json's words without the value that it found.
+fn without_value(error: &serde_json::Error) -> Box<str> {
+    let text = alloc::format!("{error}");
+    match text.rsplit_once(", expected ") {
+        Some((found, expected)) => {
+            let found = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+            alloc::format!("{found}, expected {expected}").into()
+        }
+        None => text.into(),
+    }
 }
 
 impl Envelope {
@@ -148,7 +163,7 @@ impl Envelope {
     /// When the payload has another shape. The envelope stays as it is.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
         serde_json::from_slice(self.payload_bytes())
-            .map_err(|source| PayloadError { type_name: self.type_name().into(), source })
+            .map_err(|error| PayloadError { type_name: self.type_name().into(), detail: without_value(&error) })
     }
 }
 

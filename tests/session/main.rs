@@ -6,3 +6,4 @@ mod contract;
 mod pair;
 mod requests;
 mod sequence_in;
+mod violations;
