@@ -4,6 +4,7 @@
 extern crate alloc;
 
 mod feature;
+pub mod referee;
 mod time;
 pub mod wire;
 
