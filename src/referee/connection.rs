@@ -1,6 +1,7 @@
 //! One transport: how far its handshake is, who has said farewell, who has hung up.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::time::Instant;
 use crate::wire::{MessageType, SessionId};
 
 /// How long a side may take for what it does at once, such as closing after a refusal.
-const PROMPT: Duration = Duration::from_secs(1);
+const PROMPT: Duration = Duration::from_millis(500);
 /// How long a client waits for the answer to its farewell (D32).
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 const MAX_PIPELINED: usize = 64;
@@ -116,7 +117,7 @@ pub(super) struct Connection {
     /// Frames of the client that an error cannot name.
     pub(super) nameless: u32,
     /// An error that named nothing; it may turn out to be the last word.
-    pub(super) unnamed_error: bool,
+    pub(super) unnamed_error: Option<String>,
     close_refused: bool,
     ended: bool,
 }
@@ -139,7 +140,7 @@ impl Connection {
             reauthentication: None,
             pipelined: Vec::new(),
             nameless: 0,
-            unnamed_error: false,
+            unnamed_error: None,
             close_refused: false,
             ended: false,
         }
@@ -167,6 +168,13 @@ impl Connection {
             self.client.pulse.idle(charges, now, limit);
             self.client.pulse.kept(charges, now, interval.saturating_mul(2).saturating_add(tolerance));
         }
+    }
+
+    /// Whether all that was to be sent must have been sent: there was time for it, or the runtime has closed behind it.
+    pub(super) fn is_complete(&self, tolerance: Duration) -> bool {
+        let closed = self.runtime.farewell == Some(Farewell::Closed)
+            && self.runtime.farewell_at - self.client.farewell_at < CLOSE_PATIENCE;
+        closed || self.now - self.attached_at > tolerance
     }
 
     /// Whether the client has heard nothing for so long that it may leave (D22).

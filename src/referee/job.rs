@@ -96,6 +96,7 @@ impl Job {
                 let result = Print::of(&result);
                 match self.streams.iter().find(|stream| stream.result == result) {
                     Some(stream) if !stream.done => charges.bring(side, Rule::ResultReference, "no last chunk"),
+                    None if self.whole && self.streams.is_empty() => charges.bring(side, Rule::StreamEmpty, ""),
                     None if self.whole => charges.bring(side, Rule::ResultReference, "no such stream"),
                     _ => {}
                 }

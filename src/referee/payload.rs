@@ -229,7 +229,9 @@ fn jobs(charges: &mut Charges, payload: &Object<'_>) {
     missing.unless(entries.is_some(), "jobs");
     let entries: alloc::vec::Vec<_> =
         entries.unwrap_or_default().iter().map(|entry| entry.object().unwrap_or_default()).collect();
-    let mut every = |there: &dyn Fn(&Object<'_>) -> bool, what| drop(missing.unless(entries.iter().all(there), what));
+    let mut every = |there: &dyn Fn(&Object<'_>) -> bool, what| {
+        missing.unless(entries.iter().all(there), what);
+    };
     every(&|entry| entry.word("job_id").is_some(), "jobs[].job_id");
     every(&|entry| entry.word("agent").is_some(), "jobs[].agent");
     every(&|entry| entry.text("status").is_some_and(|status| STATES.contains(&&*status)), "jobs[].status");
@@ -270,14 +272,17 @@ fn final_status(charges: &mut Charges, payload: &Object<'_>) {
     let code = payload.text("code");
     let good = match code.as_deref() {
         Some("CANCELLED") => status.as_deref() == Some("cancelled"),
-        Some("TIMEOUT") => status.as_deref() == Some("timed_out"),
         Some("LEASE_EXPIRED" | "BUDGET_EXHAUSTED") => status.as_deref() == Some("error"),
         _ => matches!(status.as_deref(), Some("error" | "cancelled" | "timed_out")),
     };
-    if !good {
-        let status = status.as_deref().map_or_else(|| "absent".into(), shown);
-        charges.bring(Side::Runtime, Rule::FinalStatus, format!("{status} for {}", shown(&code.unwrap_or_default())));
-    }
+    let timely = code.as_deref() != Some("TIMEOUT") || status.as_deref() == Some("timed_out");
+    let rule = match (good, timely) {
+        (true, true) => return,
+        (true, false) => Rule::TimeoutStatus,
+        _ => Rule::FinalStatus,
+    };
+    let status = status.as_deref().map_or_else(|| "absent".into(), shown);
+    charges.bring(Side::Runtime, rule, format!("{status} for {}", shown(&code.unwrap_or_default())));
 }
 
 fn result(charges: &mut Charges, payload: &Object<'_>) {

@@ -135,10 +135,16 @@ impl Registry {
         let (Some(claim), Some(code)) = (&connection.hello.claim, frame.payload.text("code")) else { return };
         let Some(session) = claim.session.as_ref().and_then(|id| self.sessions.get(id)) else { return };
         let bearer = connection.hello.bearer;
+        let known = bearer.is_some_and(|bearer| self.bearers.contains(&bearer));
+        if code == "UNAUTHENTICATED" && known && (claim.stale || claim.beyond || bearer != session.bearer) {
+            charges.bring(side, Rule::ResumeRefusalCode, code);
+            return;
+        }
         if claim.stale || claim.beyond {
-            if code == "UNAUTHENTICATED" && bearer.is_some_and(|bearer| self.bearers.contains(&bearer)) {
-                charges.bring(side, Rule::ResumeRefusalCode, code);
-            }
+            return;
+        }
+        // A token that was rotated, but not yet used up, may be refused.
+        if claim.token != session.token {
             return;
         }
         if code != "RESUME_WINDOW_EXPIRED" || bearer.is_none() || bearer != session.bearer || session.closed {

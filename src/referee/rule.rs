@@ -176,9 +176,11 @@ rules! {
     EventBody = "§8.2", Draft, "a body without the members of its kind";
     AfterTerminal = "§7.3", Draft, "a job's message behind its end";
     FinalStatus = "§7.3", Draft, "a `final_status` that does not belong to the end it describes";
+    TimeoutStatus = "§7.3", Ours, "a job that ended by TIMEOUT without `timed_out`";
     ResultName = "D35", Ours, "an inline result that is not called `result`";
     ResultMixed = "§8.4", Draft, "an inline result beside a streamed one";
     ResultReference = "§8.4", Draft, "a result that does not name the stream it ends, or a stream that was not finished";
+    StreamEmpty = "D42", Ours, "a result that names a stream of which no chunk was sent";
     ChunkShape = "§8.4", Draft, "a `result_chunk` without what it must have";
     ChunkOrder = "§8.4", Draft, "chunks out of order, with a hole, or behind the last one";
 

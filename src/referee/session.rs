@@ -109,7 +109,7 @@ impl Session {
         self.conn = None;
         self.detached_at = now;
         self.closed = connection.client.farewell.is_some();
-        self.sequence.detach(charges, now - connection.attached_at > tolerance);
+        self.sequence.detach(charges, connection.is_complete(tolerance));
         self.requests.detach(charges, now, connection.attachment);
     }
 
@@ -188,8 +188,8 @@ impl Session {
         print: Print,
     ) -> Seen {
         let Some(message) = frame.message else { return Seen::First };
-        if core::mem::take(&mut connection.unnamed_error) {
-            charges.bring(Side::Runtime, Rule::ErrorUnnamed, "");
+        if let Some(code) = connection.unnamed_error.take() {
+            charges.bring(Side::Runtime, Rule::ErrorUnnamed, format!("{code}, before this"));
         }
         if let Some(seq) = frame.envelope.event_seq().filter(|_| message.is_of_job())
             && self.sequence.take(charges, seq, print) == Seen::Again
@@ -275,7 +275,7 @@ impl Session {
         if self.requests.oldest(|_| true).is_some() {
             self.requests.ambiguous = true;
             // A last word before the transport is closed need not be about a request.
-            connection.unnamed_error = true;
+            connection.unnamed_error = Some(shown(&code.unwrap_or_default()));
         }
     }
 
@@ -338,14 +338,18 @@ impl Session {
         let code = code.as_deref().unwrap_or_default();
         let job = frame.job_id().map(|id| Print::of(&id));
         let live = job.and_then(|job| self.jobs.get(&job)).map(Job::is_live);
-        let refused = match (live, code) {
-            (None, _) => self.requests.oldest(|request| request.message == MessageType::JobSubmit),
-            (Some(_), "DUPLICATE_KEY") => self.requests.oldest(|request| request.message == MessageType::JobSubmit),
-            (Some(_), "PERMISSION_DENIED" | "JOB_NOT_FOUND" | "INVALID_REQUEST") => self.requests.oldest(|request| {
-                matches!(request.message, MessageType::JobCancel | MessageType::JobSubscribe) && request.job == job
-            }),
+        let about_job = |request: &Request| {
+            matches!(request.message, MessageType::JobCancel | MessageType::JobSubscribe) && request.job == job
+        };
+        let is_submit = |request: &Request| request.message == MessageType::JobSubmit;
+        let refused = match code {
+            "PERMISSION_DENIED" | "JOB_NOT_FOUND" | "INVALID_REQUEST" => self.requests.oldest(about_job),
             _ => None,
         };
+        let refused = refused.or_else(|| match (live, code) {
+            (None, _) | (Some(_), "DUPLICATE_KEY") => self.requests.oldest(is_submit),
+            _ => None,
+        });
         if refused.is_some() {
             charges.bring(side, Rule::RefusedByJobError, shown(code));
             return;
