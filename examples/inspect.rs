@@ -113,7 +113,7 @@ impl Report {
             let known = if described.is_some() { "" } else { "  (directions inferred, times unknown)" };
             writeln!(self.out, "== {file}{known}")?;
         }
-        let mut referee = Referee::new().with_bodies();
+        let mut referee = Referee::new();
         for step in steps {
             match step {
                 Step::Open { conn, at } => {

@@ -84,6 +84,8 @@ pub(super) struct Party {
     pub(super) pulse: Pulse,
     pub(super) farewell: Option<Farewell>,
     pub(super) farewell_at: Instant,
+    /// Its last frame was an error: a word, at least.
+    pub(super) erred: bool,
     pub(super) eof: Option<Instant>,
 }
 
@@ -118,6 +120,8 @@ pub(super) struct Connection {
     pub(super) nameless: u32,
     /// An error that named nothing; it may turn out to be the last word.
     pub(super) unnamed_error: Option<String>,
+    /// The runtime gave the client a reason to leave without a word.
+    pub(super) excused: bool,
     close_refused: bool,
     ended: bool,
 }
@@ -141,6 +145,7 @@ impl Connection {
             pipelined: Vec::new(),
             nameless: 0,
             unnamed_error: None,
+            excused: false,
             close_refused: false,
             ended: false,
         }
@@ -170,11 +175,11 @@ impl Connection {
         }
     }
 
-    /// Whether all that was to be sent must have been sent: there was time for it, or the runtime has closed behind it.
+    /// Whether all that was to be sent must have been sent: the runtime has fallen silent, or has closed behind it.
     pub(super) fn is_complete(&self, tolerance: Duration) -> bool {
         let closed = self.runtime.farewell == Some(Farewell::Closed)
             && self.runtime.farewell_at - self.client.farewell_at < CLOSE_PATIENCE;
-        closed || self.now - self.attached_at > tolerance
+        closed || self.now - self.runtime.pulse.last > tolerance
     }
 
     /// Whether the client has heard nothing for so long that it may leave (D22).
@@ -257,6 +262,7 @@ impl Connection {
         if from == Side::Runtime {
             self.refusal_of_reauthentication(charges, frame);
         }
+        self.party(from).erred = frame.message == Some(M::SessionError);
         let code = frame.payload.text("code");
         let farewell = match (from, frame.message) {
             (Side::Client, Some(M::SessionClose)) => Farewell::Close,
@@ -363,7 +369,8 @@ impl Connection {
                 }
             }
             Side::Runtime if self.client.eof.is_none() => {
-                if attached && self.runtime.farewell.is_none() && self.client.farewell.is_none() {
+                let word = self.runtime.farewell.is_some() || self.runtime.erred;
+                if attached && !word && self.client.farewell.is_none() {
                     charges.bring(side, Rule::NoFarewell, "");
                 }
                 if self.stage == Stage::Opening {
@@ -385,25 +392,31 @@ impl Connection {
             (Some(_), None) => true,
             _ => false,
         };
-        let closed_at = self.client.eof.unwrap_or(self.now);
+        let hung_up = self.client.eof;
         if let Stage::Refused(at) = self.stage
             && !ran_first
-            && closed_at - at > PROMPT
+            && let Some(eof) = hung_up
+            && eof - at > PROMPT
         {
-            let after = (closed_at - at).as_millis();
+            let after = (eof - at).as_millis();
             charges.bring(runtime, Rule::RefusalLeftOpen, format!("the client gave up after {after} ms"));
         }
         if let Some(farewell) = self.client.farewell
             && self.stage == Stage::Attached
             && !self.superseded
             && self.runtime.farewell.is_none()
-            && (ran_first || self.close_refused || closed_at - self.client.farewell_at >= CLOSE_PATIENCE)
+            && (ran_first
+                || self.close_refused
+                || hung_up.is_some_and(|eof| eof - self.client.farewell_at >= CLOSE_PATIENCE))
         {
             let detail = if self.close_refused { "an error instead" } else { "" };
             let rule = if farewell == Farewell::Close { Rule::CloseUnanswered } else { Rule::ByeUnanswered };
             charges.bring(runtime, rule, detail);
         }
-        if self.reauthentication.is_some_and(|it| !it.done && (ran_first || closed_at - it.at > PROMPT)) {
+        if self
+            .reauthentication
+            .is_some_and(|it| !it.done && (ran_first || hung_up.is_some_and(|eof| eof - it.at > PROMPT)))
+        {
             charges.bring(runtime, Rule::Reauthentication, "no error");
         }
         if self.superseded && self.runtime.farewell != Some(Farewell::Superseded) {

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::rule::Rule;
+use super::rule::{Layer, Rule};
 use crate::wire::{MessageType, Sender};
 
 /// One of the two sides of a transport: who sent a frame, who broke a rule.
@@ -84,23 +84,22 @@ pub struct Verdict {
 #[derive(Debug)]
 pub(super) struct Charges {
     conn: u64,
+    /// Only what the session has in hand counts.
+    session_only: bool,
     pub(super) findings: Vec<Finding>,
 }
 
 impl Charges {
-    pub(super) const fn new(conn: u64) -> Charges {
-        Charges { conn, findings: Vec::new() }
+    pub(super) const fn new(conn: u64, session_only: bool) -> Charges {
+        Charges { conn, session_only, findings: Vec::new() }
     }
 
     pub(super) fn bring(&mut self, side: Side, rule: Rule, detail: impl Into<String>) {
-        self.bring_on(self.conn, side, rule, detail);
-    }
-
-    pub(super) fn bring_on(&mut self, conn: u64, side: Side, rule: Rule, detail: impl Into<String>) {
         // A frame that is wrong in a thousand places is wrong.
         const MAX_PER_CALL: usize = 64;
-        if self.findings.len() < MAX_PER_CALL {
-            self.findings.push(Finding { rule, side, conn, detail: detail.into() });
+        let counts = !self.session_only || rule.layer() == Layer::Session;
+        if counts && self.findings.len() < MAX_PER_CALL {
+            self.findings.push(Finding { rule, side, conn: self.conn, detail: detail.into() });
         }
     }
 }

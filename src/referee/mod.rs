@@ -52,7 +52,7 @@ pub use finding::{Finding, Side, Verdict};
 use frame::{Frame, shown};
 use memory::{Memory, Print};
 use registry::Registry;
-pub use rule::{Class, Rule};
+pub use rule::{Class, Layer, Rule};
 use sequence::Seen;
 
 use crate::time::Instant;
@@ -66,7 +66,7 @@ pub struct Referee {
     connections: Memory<u64, Connection>,
     registry: Registry,
     tolerance: Duration,
-    bodies: bool,
+    session_only: bool,
 }
 
 impl Default for Referee {
@@ -83,7 +83,7 @@ impl Referee {
             connections: Memory::new(MAX_CONNECTIONS),
             registry: Registry::new(),
             tolerance: Duration::from_millis(250),
-            bodies: false,
+            session_only: false,
         }
     }
 
@@ -94,10 +94,11 @@ impl Referee {
         self
     }
 
-    /// Also judges the bodies of the draft's event kinds (§8.2). They are the application's, not the session's.
+    /// Leaves out what the session does not have in hand ([`Layer::Application`]): for judging sessions whose application
+    /// is a test.
     #[must_use]
-    pub const fn with_bodies(mut self) -> Referee {
-        self.bodies = true;
+    pub const fn session_only(mut self) -> Referee {
+        self.session_only = true;
         self
     }
 
@@ -113,12 +114,11 @@ impl Referee {
         if !self.connections.contains(&conn) {
             self.connections.insert(conn, Connection::new(at));
         }
-        let mut charges = Charges::new(conn);
+        let mut charges = Charges::new(conn, self.session_only);
         let mut verdict = Verdict::default();
         let mut superseded = None;
         if let Some(connection) = self.connections.get_mut(&conn) {
-            let mut sight =
-                Sight { conn, connection, registry: &mut self.registry, charges: &mut charges, bodies: self.bodies };
+            let mut sight = Sight { conn, connection, registry: &mut self.registry, charges: &mut charges };
             superseded = sight.frame(from, at, frame, self.tolerance, &mut verdict);
         }
         if let Some(old) = superseded.and_then(|old| self.connections.get_mut(&old)) {
@@ -128,9 +128,20 @@ impl Referee {
         verdict
     }
 
+    /// Bytes of `from` have come that are no whole frame yet: it lives (D21).
+    pub fn activity(&mut self, conn: u64, from: Side, at: Instant) -> Vec<Finding> {
+        let mut charges = Charges::new(conn, self.session_only);
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.tick(&mut charges, at, self.tolerance);
+            let now = connection.now;
+            connection.party(from).pulse.frame(now);
+        }
+        charges.findings
+    }
+
     /// `side` has hung up: of its own will, as far as one can see.
     pub fn eof(&mut self, conn: u64, side: Side, at: Instant) -> Vec<Finding> {
-        let mut charges = Charges::new(conn);
+        let mut charges = Charges::new(conn, self.session_only);
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.tick(&mut charges, at, self.tolerance);
             let session = connection.session.as_ref().and_then(|id| self.registry.get_mut(id));
@@ -149,7 +160,7 @@ impl Referee {
 
     /// The transport is gone. Without an [`eof`](Referee::eof) before it, it was lost, and neither side is to blame.
     pub fn close(&mut self, conn: u64, at: Instant) -> Vec<Finding> {
-        let mut charges = Charges::new(conn);
+        let mut charges = Charges::new(conn, self.session_only);
         if let Some(mut connection) = self.connections.remove(&conn) {
             connection.tick(&mut charges, at, self.tolerance);
             let session = connection.session.as_ref().and_then(|id| self.registry.get_mut(id));
@@ -178,7 +189,6 @@ struct Sight<'r> {
     connection: &'r mut Connection,
     registry: &'r mut Registry,
     charges: &'r mut Charges,
-    bodies: bool,
 }
 
 impl Sight<'_> {
@@ -213,7 +223,7 @@ impl Sight<'_> {
             self.nameless(from, &frame);
             return None;
         }
-        payload::judge(self.charges, from, &frame, self.bodies);
+        payload::judge(self.charges, from, &frame);
         let print = Print::of_json(&bytes);
         match from {
             Side::Client => {
@@ -297,7 +307,7 @@ impl Sight<'_> {
                 if !self.connection.bad_opening {
                     self.charges.bring(side, Rule::BeforeWelcome, shown(&frame.envelope.type_name()));
                 }
-                if let Some(message) = frame.message.filter(|message| message.is_request()) {
+                if let Some(message) = frame.message {
                     let request = session::request(frame, message, self.connection.now, 0);
                     self.connection.pipeline(request);
                 }

@@ -34,8 +34,8 @@ impl Missing {
     }
 }
 
-/// Judges a payload by its type. With `bodies`, those of events too: they are the application's, not the session's.
-pub(super) fn judge(charges: &mut Charges, from: Side, frame: &Frame<'_>, bodies: bool) {
+/// Judges a payload by its type.
+pub(super) fn judge(charges: &mut Charges, from: Side, frame: &Frame<'_>) {
     use MessageType as M;
     let Some(message) = frame.message else { return };
     let payload = &frame.payload;
@@ -71,7 +71,7 @@ pub(super) fn judge(charges: &mut Charges, from: Side, frame: &Frame<'_>, bodies
                 charges.bring(from, Rule::AnswerUnnamed, message.name());
             }
         }
-        M::JobEvent => event(charges, payload, bodies),
+        M::JobEvent => event(charges, payload),
         M::JobResult => result(charges, payload),
         M::JobError => {
             error(charges, from, payload);
@@ -366,7 +366,7 @@ fn subscribed(charges: &mut Charges, payload: &Object<'_>) {
     }
 }
 
-fn event(charges: &mut Charges, payload: &Object<'_>, bodies: bool) {
+fn event(charges: &mut Charges, payload: &Object<'_>) {
     let side = Side::Runtime;
     let kind = payload.word("kind");
     let body = payload.get("body");
@@ -385,7 +385,7 @@ fn event(charges: &mut Charges, payload: &Object<'_>, bodies: bool) {
         missing.unless(matches!(body.text("encoding").as_deref(), Some("utf8" | "base64")), "encoding");
         missing.unless(body.get("more").and_then(Json::boolean).is_some(), "more");
         missing.charge(charges, side, Rule::ChunkShape);
-    } else if bodies {
+    } else {
         event_body(charges, &kind, &body);
     }
 }

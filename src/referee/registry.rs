@@ -82,6 +82,7 @@ impl Registry {
         if let Some(claim) = &claim {
             if claim.session.is_some() && resumed.is_none() && id.is_some() {
                 charges.bring(side, Rule::ResumeOtherSession, "");
+                connection.excused = true;
             }
             if resumed.is_some() && (claim.stale || claim.beyond) {
                 let why = if claim.stale { "the token was not the session's" } else { "from beyond the end" };

@@ -11,8 +11,17 @@ pub enum Class {
     Ours,
 }
 
+/// Who has it in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// The session: framing, handshake, sequence, heartbeat, requests as such.
+    Session,
+    /// What speaks through the session: which jobs there are, how they end, what their bodies say.
+    Application,
+}
+
 macro_rules! rules {
-    ($($name:ident = $number:literal, $class:ident, $text:literal;)*) => {
+    ($($name:ident = $number:literal, $class:ident $($application:ident)?, $text:literal;)*) => {
         /// What a side can do wrong, as far as a third party can see it.
         ///
         /// The variants' docs are what [`description`](Rule::description) returns.
@@ -39,6 +48,15 @@ macro_rules! rules {
             pub const fn class(self) -> Class {
                 match self {
                     $(Rule::$name => Class::$class,)*
+                }
+            }
+
+            /// Who has it in hand.
+            #[must_use]
+            pub const fn layer(self) -> Layer {
+                match self {
+                    $($(Rule::$name => Layer::$application,)?)*
+                    _ => Layer::Session,
                 }
             }
 
@@ -144,9 +162,9 @@ rules! {
     RequestShape = "§6.6", Draft, "a `session.list_jobs` whose filter, limit or cursor is of the wrong type";
     JobsShape = "§6.6", Draft, "a `session.jobs` without what it must have";
     JobsUnasked = "§6.6", Draft, "a `session.jobs` that answers no open `session.list_jobs`";
-    JobsFilter = "§6.6", Draft, "a `session.jobs` with more jobs than the limit, or of another status than asked for";
-    JobsCredentials = "§14", Ours, "credentials in a `session.jobs`";
-    Unanswered = "D12", Ours, "a request that got no answer";
+    JobsFilter = "§6.6", Draft Application, "a `session.jobs` with more jobs than the limit, or of another status than asked for";
+    JobsCredentials = "§14", Ours Application, "credentials in a `session.jobs`";
+    Unanswered = "D12", Ours Application, "a request that got no answer";
     AnswerUnnamed = "D12", Ours, "an answer without the `request_id` of what it answers";
     ErrorUnnamed = "D11", Ours, "a refusal without the `request_id` of what it refuses";
     ErrorMisnamed = "D11", Ours, "a refusal with a `request_id` that is no message of the client";
@@ -161,28 +179,28 @@ rules! {
 
     // Jobs.
     SubmitShape = "§7.1", Draft, "a `job.submit` without what it must have";
-    SubmitInput = "§7.1", Ours, "a `job.submit` without `input`";
-    AgentName = "§7.5", Draft, "an agent that does not follow the grammar";
-    ExpiresAt = "§9.5", Draft, "an `expires_at` that is not UTC with `Z`";
+    SubmitInput = "§7.1", Ours Application, "a `job.submit` without `input`";
+    AgentName = "§7.5", Draft Application, "an agent that does not follow the grammar";
+    ExpiresAt = "§9.5", Draft Application, "an `expires_at` that is not UTC with `Z`";
     JobRequestShape = "§7.6", Draft, "a cancel, subscribe or unsubscribe that names no job";
     AcceptedShape = "§7.1", Draft, "a `job.accepted` without what it must have";
     AcceptedUnasked = "§7.1", Draft, "a `job.accepted` for no submit";
     SubscribedShape = "§7.6", Draft, "a `job.subscribed` without what it must have";
     SubscribedUnasked = "§7.6", Draft, "a `job.subscribed` for no subscribe";
     CancelledUnasked = "§7.4", Draft, "a `job.cancelled` for no cancel";
-    JobUnknown = "§7.1", Ours, "a job's message though the session was told of no such job";
+    JobUnknown = "§7.1", Ours Application, "a job's message though the session was told of no such job";
     EventShape = "§8.1", Draft, "an event without a `kind` and a `body` object";
     EventTime = "§8.2", Ours, "an event without an RFC 3339 `ts`";
-    EventBody = "§8.2", Draft, "a body without the members of its kind";
-    AfterTerminal = "§7.3", Draft, "a job's message behind its end";
-    FinalStatus = "§7.3", Draft, "a `final_status` that does not belong to the end it describes";
-    TimeoutStatus = "§7.3", Ours, "a job that ended by TIMEOUT without `timed_out`";
+    EventBody = "§8.2", Draft Application, "a body without the members of its kind";
+    AfterTerminal = "§7.3", Draft Application, "a job's message behind its end";
+    FinalStatus = "§7.3", Draft Application, "a `final_status` that does not belong to the end it describes";
+    TimeoutStatus = "§7.3", Ours Application, "a job that ended by TIMEOUT without `timed_out`";
     ResultName = "D35", Ours, "an inline result that is not called `result`";
-    ResultMixed = "§8.4", Draft, "an inline result beside a streamed one";
-    ResultReference = "§8.4", Draft, "a result that does not name the stream it ends, or a stream that was not finished";
-    StreamEmpty = "D42", Ours, "a result that names a stream of which no chunk was sent";
-    ChunkShape = "§8.4", Draft, "a `result_chunk` without what it must have";
-    ChunkOrder = "§8.4", Draft, "chunks out of order, with a hole, or behind the last one";
+    ResultMixed = "§8.4", Draft Application, "an inline result beside a streamed one";
+    ResultReference = "§8.4", Draft Application, "a result that does not name the stream it ends, or a stream that was not finished";
+    StreamEmpty = "D42", Ours Application, "a result that names a stream of which no chunk was sent";
+    ChunkShape = "§8.4", Draft Application, "a `result_chunk` without what it must have";
+    ChunkOrder = "§8.4", Draft Application, "chunks out of order, with a hole, or behind the last one";
 
     // The end.
     NoBye = "A13", Ours, "the client ended the transport without a bye";

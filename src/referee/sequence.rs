@@ -32,6 +32,8 @@ pub(super) struct Sequence {
     /// [`highest`](Sequence::highest) when the present transport was attached: up to there it is a replay.
     replay_to: u64,
     holes: Vec<Hole>,
+    /// A hole was given up on this transport.
+    torn: bool,
     /// Contents by seq; the first is of seq `base`.
     kept: VecDeque<Option<Print>>,
     base: u64,
@@ -48,22 +50,30 @@ pub(super) enum Seen {
 
 impl Sequence {
     pub(super) const fn new() -> Sequence {
-        Sequence { next: 1, highest: 0, replay_to: 0, holes: Vec::new(), kept: VecDeque::new(), base: 1 }
+        Sequence { next: 1, highest: 0, replay_to: 0, holes: Vec::new(), torn: false, kept: VecDeque::new(), base: 1 }
     }
 
     /// A sequence whose beginning was not seen.
     pub(super) const fn from(last_event_seq: u64) -> Sequence {
         let next = last_event_seq.saturating_add(1);
-        Sequence { next, highest: last_event_seq, replay_to: 0, holes: Vec::new(), kept: VecDeque::new(), base: next }
+        Sequence {
+            next,
+            highest: last_event_seq,
+            replay_to: 0,
+            holes: Vec::new(),
+            torn: false,
+            kept: VecDeque::new(),
+            base: next,
+        }
     }
 
     pub(super) const fn highest(&self) -> u64 {
         self.highest
     }
 
-    /// Whether something is missing right now: the client has a reason to leave.
+    /// Whether something was missing on this transport: the client has a reason to leave.
     pub(super) fn broken(&self) -> bool {
-        !self.holes.is_empty()
+        self.torn || !self.holes.is_empty()
     }
 
     /// A transport is attached to a client that has all up to `last_event_seq`.
@@ -71,6 +81,7 @@ impl Sequence {
         self.next = last_event_seq.saturating_add(1);
         self.replay_to = self.highest;
         self.holes.clear();
+        self.torn = false;
     }
 
     /// The transport has ended; `complete` unless it ended too early for a replay to be expected whole.
@@ -102,6 +113,7 @@ impl Sequence {
         }
         while let Some(at) = self.holes.iter().position(|hole| hole.age > REORDER) {
             let hole = self.holes.remove(at);
+            self.torn = true;
             self.accuse(charges, hole.from, hole.to);
         }
         self.keep(charges, seq, print)

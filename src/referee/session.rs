@@ -99,7 +99,12 @@ impl Session {
         }
         for mut request in connection.pipelined.drain(..) {
             request.attachment = self.attachment;
-            self.requests.push(request);
+            if let Some(id) = request.id {
+                self.client_ids.insert(id, id);
+            }
+            if request.message.is_request() {
+                self.requests.push(request);
+            }
         }
     }
 
