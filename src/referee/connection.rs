@@ -123,6 +123,7 @@ pub(super) struct Connection {
     /// The runtime gave the client a reason to leave without a word.
     pub(super) excused: bool,
     close_refused: bool,
+    runtime_hung_up_first: bool,
     ended: bool,
 }
 
@@ -147,6 +148,7 @@ impl Connection {
             unnamed_error: None,
             excused: false,
             close_refused: false,
+            runtime_hung_up_first: false,
             ended: false,
         }
     }
@@ -356,6 +358,7 @@ impl Connection {
             return;
         }
         self.party(side).eof = Some(now);
+        self.runtime_hung_up_first |= side == Side::Runtime && self.client.eof.is_none();
         let attached = self.stage == Stage::Attached && !self.superseded;
         match side {
             Side::Client => {
@@ -387,11 +390,7 @@ impl Connection {
             return;
         }
         let runtime = Side::Runtime;
-        let ran_first = match (self.runtime.eof, self.client.eof) {
-            (Some(runtime), Some(client)) => runtime <= client,
-            (Some(_), None) => true,
-            _ => false,
-        };
+        let ran_first = self.runtime_hung_up_first;
         let hung_up = self.client.eof;
         if let Stage::Refused(at) = self.stage
             && !ran_first

@@ -140,6 +140,7 @@ pub(super) fn envelope(charges: &mut Charges, from: Side, frame: &Frame<'_>) {
     let Some(members) = core::str::from_utf8(frame.envelope.frame()).ok().and_then(Object::parse) else { return };
     duplicates(charges, from, &members);
     version(charges, from, &members);
+    types(charges, from, &members);
     if frame.envelope.id().is_none() {
         charges.bring(from, Rule::MessageId, "");
     }
