@@ -316,43 +316,79 @@ fn described_steps(described: &str) -> Vec<Step> {
     steps
 }
 
+/// What a line says of itself.
+#[derive(Default)]
+struct Line {
+    message: Option<MessageType>,
+    session: Option<String>,
+    /// Of a resume.
+    resumed: Option<String>,
+    nonce: Option<String>,
+}
+
+impl Line {
+    fn of(frame: &[u8]) -> Line {
+        let Ok(envelope) = Envelope::decode(Bytes::copy_from_slice(frame)) else { return Line::default() };
+        let payload: Value = serde_json::from_str(envelope.payload_text()).unwrap_or_default();
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        Line {
+            message: envelope.message_type(),
+            session: envelope.session_id().map(|id| id.into_owned()),
+            resumed: text(payload.get("resume").and_then(|resume| resume.get("session_id"))),
+            nonce: text(payload.get("nonce").or_else(|| payload.get("ping_nonce"))),
+        }
+    }
+}
+
 fn inferred_steps(lines: &[&[u8]]) -> Vec<Step> {
+    let lines: Vec<Line> = lines.iter().map(|frame| Line::of(frame)).collect();
     let mut steps = Vec::new();
     let mut conn = 0;
+    let mut unanswered = false;
     // Of sessions that were seen, the transport that holds them.
-    let mut sessions: BTreeMap<String, u64> = BTreeMap::new();
-    let mut pings: BTreeMap<String, Side> = BTreeMap::new();
-    for (at, frame) in lines.iter().enumerate() {
-        let envelope = Envelope::decode(Bytes::copy_from_slice(frame)).ok();
-        let message = envelope.as_ref().and_then(Envelope::message_type);
-        let payload: Value = envelope
-            .as_ref()
-            .and_then(|envelope| serde_json::from_str(envelope.payload_text()).ok())
-            .unwrap_or_default();
-        let opening = matches!(message, Some(MessageType::SessionHello | MessageType::SessionResume));
+    let mut sessions: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut pings: BTreeMap<&str, Side> = BTreeMap::new();
+    for (at, line) in lines.iter().enumerate() {
+        let opening = matches!(line.message, Some(MessageType::SessionHello | MessageType::SessionResume));
         if opening || conn == 0 {
             conn += 1;
+            unanswered = true;
+            if let Some(old) =
+                line.resumed.as_deref().filter(|id| is_lost(&lines, at, id)).and_then(|id| sessions.remove(id))
+            {
+                steps.push(Step::Close { conn: old, at: 0.0 });
+            }
             steps.push(Step::Open { conn, at: 0.0 });
         }
-        let named = envelope.as_ref().and_then(Envelope::session_id).map(|id| id.into_owned());
-        if let (Some(MessageType::SessionWelcome), Some(id)) = (message, &named) {
-            sessions.insert(id.clone(), conn);
-        }
-        let on = named.and_then(|id| sessions.get(&id).copied()).filter(|_| !opening).unwrap_or(conn);
-        let from = match message.map(MessageType::sender) {
+        let nonce = line.nonce.as_deref().unwrap_or_default();
+        let from = match line.message.map(MessageType::sender) {
             Some(Sender::Client) => Side::Client,
             Some(Sender::Runtime) => Side::Runtime,
             // Either may ping and say bye; mostly it is the runtime that pings and the client that leaves.
-            _ if message == Some(MessageType::SessionPing) => {
-                pings.insert(payload["nonce"].to_string(), Side::Runtime);
+            _ if line.message == Some(MessageType::SessionPing) => {
+                pings.insert(nonce, Side::Runtime);
                 Side::Runtime
             }
-            _ if message == Some(MessageType::SessionPong) => {
-                pings.get(&payload["ping_nonce"].to_string()).map_or(Side::Runtime, |pinger| pinger.other())
+            _ if line.message == Some(MessageType::SessionPong) => {
+                pings.get(nonce).map_or(Side::Runtime, |pinger| pinger.other())
             }
             _ => Side::Client,
         };
-        steps.push(Step::Frame { line: at + 1, conn: on, from, at: 0.0 });
+        let answer =
+            unanswered && matches!(line.message, Some(MessageType::SessionWelcome | MessageType::SessionError));
+        let held = line.session.as_deref().filter(|_| !opening && !answer).and_then(|id| sessions.get(id));
+        steps.push(Step::Frame { line: at + 1, conn: held.copied().unwrap_or(conn), from, at: 0.0 });
+        unanswered &= !answer;
+        if let (Some(MessageType::SessionWelcome), Some(id)) = (line.message, &line.session) {
+            sessions.insert(id, conn);
+        }
     }
     steps
+}
+
+/// Whether the transport of a session had ended when it was resumed: the next that is heard of it is the answer.
+fn is_lost(lines: &[Line], resume: usize, id: &str) -> bool {
+    let mut later = lines.iter().skip(resume + 1).filter(|line| line.session.as_deref() == Some(id));
+    let next = later.find(|line| line.message != Some(MessageType::SessionError));
+    next.is_none_or(|line| line.message == Some(MessageType::SessionWelcome))
 }

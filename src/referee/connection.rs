@@ -25,6 +25,8 @@ const MAX_PIPELINED: usize = 64;
 /// How far the handshake is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Its beginning was forgotten: nothing can be said of its order.
+    Unseen,
     /// Nothing from the client yet.
     Fresh,
     /// The client has spoken, the runtime has not.
@@ -128,10 +130,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(at: Instant) -> Connection {
+    pub(super) fn new(at: Instant, stage: Stage) -> Connection {
         Connection {
             now: at,
-            stage: Stage::Fresh,
+            stage,
             bad_opening: false,
             hello: Introduction::default(),
             attached_at: at,
@@ -193,6 +195,11 @@ impl Connection {
         if self.pipelined.len() < MAX_PIPELINED {
             self.pipelined.push(request);
         }
+    }
+
+    /// Not all that came before the welcome was remembered.
+    pub(super) const fn pipelined_overflow(&self) -> bool {
+        self.pipelined.len() >= MAX_PIPELINED
     }
 
     /// The welcome came: from here on the features count.

@@ -55,22 +55,14 @@ pub(super) fn judge(charges: &mut Charges, from: Side, frame: &Frame<'_>) {
             missing.unless(payload.get("received_at").and_then(Json::time).is_some(), "received_at");
             missing.charge(charges, from, Rule::PongShape);
         }
-        M::SessionAck => {
-            if payload.integer("last_processed_seq").is_none() {
-                charges.bring(from, Rule::AckShape, "");
-            }
-        }
+        M::SessionAck if payload.integer("last_processed_seq").is_none() => charges.bring(from, Rule::AckShape, ""),
         M::SessionListJobs => list_jobs(charges, payload),
         M::SessionJobs => jobs(charges, payload),
         M::SessionError => error(charges, from, payload),
         M::JobSubmit => submit(charges, payload),
         M::JobAccepted => accepted(charges, payload),
         M::JobSubscribed => subscribed(charges, payload),
-        M::JobCancelled => {
-            if !payload.has("request_id") {
-                charges.bring(from, Rule::AnswerUnnamed, message.name());
-            }
-        }
+        M::JobCancelled if !payload.has("request_id") => charges.bring(from, Rule::AnswerUnnamed, message.name()),
         M::JobEvent => event(charges, payload),
         M::JobResult => result(charges, payload),
         M::JobError => {

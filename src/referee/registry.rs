@@ -12,7 +12,7 @@ use super::session::Session;
 use crate::wire::SessionId;
 use core::time::Duration;
 
-const MAX_SESSIONS: usize = 1_024;
+const MAX_SESSIONS: usize = 256;
 const MAX_TOKENS: usize = 16_384;
 const MAX_BEARERS: usize = 1_024;
 

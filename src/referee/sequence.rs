@@ -8,8 +8,8 @@ use super::finding::{Charges, Side};
 use super::memory::Print;
 use super::rule::Rule;
 
-/// How many events' contents are remembered, to be compared with a replay.
-const MAX_KEPT: usize = 16_384;
+/// How many events' contents are remembered, to be compared with a replay: a little more than a window of D19.
+const MAX_KEPT: usize = 10_240;
 /// A hole is a hole when so many events have come behind it; until then it may be disorder (D28).
 const REORDER: u32 = 64;
 const MAX_HOLES: usize = 64;

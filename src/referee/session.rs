@@ -18,7 +18,7 @@ use crate::feature::{Feature, FeatureSet};
 use crate::time::Instant;
 use crate::wire::MessageType;
 
-const MAX_IDS: usize = 16_384;
+const MAX_IDS: usize = 8_192;
 const MAX_JOBS: usize = 4_096;
 
 /// What is known of a session.
@@ -97,6 +97,7 @@ impl Session {
         if connection.hello.bearer.is_some() {
             self.bearer = connection.hello.bearer;
         }
+        self.requests.ambiguous |= connection.pipelined_overflow();
         for mut request in connection.pipelined.drain(..) {
             request.attachment = self.attachment;
             if let Some(id) = request.id {
@@ -153,7 +154,7 @@ impl Session {
     }
 
     /// A frame of the client's on the transport that holds the session.
-    pub(super) fn from_client(&mut self, charges: &mut Charges, now: Instant, frame: &Frame<'_>) {
+    pub(super) fn take_from_client(&mut self, charges: &mut Charges, now: Instant, frame: &Frame<'_>) {
         let Some(message) = frame.message else { return };
         self.previous_token = None;
         self.gate(charges, Side::Client, message, frame);
@@ -185,7 +186,7 @@ impl Session {
     }
 
     /// A frame of the runtime's on the transport that holds the session, or held it last.
-    pub(super) fn from_runtime(
+    pub(super) fn take_from_runtime(
         &mut self,
         charges: &mut Charges,
         connection: &mut Connection,
@@ -207,14 +208,13 @@ impl Session {
             MessageType::SessionError => self.error(charges, connection, frame),
             MessageType::JobAccepted => self.accepted(charges, frame),
             MessageType::JobSubscribed => {
-                if !self.answers(message, MessageType::JobSubscribe, frame) {
-                    charges.bring(Side::Runtime, Rule::SubscribedUnasked, "");
+                self.answer(charges, frame, MessageType::JobSubscribe, Rule::SubscribedUnasked);
+                if let Some(job) = frame.job_id().map(|id| Print::of(&id)) {
+                    self.jobs.entry(job, Job::default);
                 }
             }
             MessageType::JobCancelled => {
-                if !self.answers(message, MessageType::JobCancel, frame) {
-                    charges.bring(Side::Runtime, Rule::CancelledUnasked, "");
-                }
+                self.answer(charges, frame, MessageType::JobCancel, Rule::CancelledUnasked);
             }
             MessageType::JobEvent | MessageType::JobResult => self.job(charges, message, frame),
             MessageType::JobError => self.job_error(charges, frame),
@@ -302,20 +302,16 @@ impl Session {
         }
     }
 
-    /// Whether a `job.subscribed` or `job.cancelled` answers an open request.
-    fn answers(&mut self, answer: MessageType, asked: MessageType, frame: &Frame<'_>) -> bool {
+    /// A `job.subscribed` or `job.cancelled` answers an open request, or is `unasked`.
+    fn answer(&mut self, charges: &mut Charges, frame: &Frame<'_>, asked: MessageType, unasked: Rule) {
         let job = frame.job_id().map(|id| Print::of(&id));
-        let named = frame.payload.word("request_id").map(|id| Print::of(&id));
-        if answer == MessageType::JobSubscribed
-            && let Some(job) = job
-        {
-            self.jobs.entry(job, Job::default);
-        }
-        let found = match named {
+        let found = match frame.payload.word("request_id").map(|id| Print::of(&id)) {
             Some(id) => self.requests.by_id(id),
             None => self.requests.oldest(|request| request.message == asked && (job.is_none() || request.job == job)),
         };
-        found.is_some() || self.requests.ambiguous || self.partial
+        if found.is_none() && !self.requests.ambiguous && !self.partial {
+            charges.bring(Side::Runtime, unasked, "");
+        }
     }
 
     fn job(&mut self, charges: &mut Charges, message: MessageType, frame: &Frame<'_>) {

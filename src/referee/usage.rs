@@ -9,6 +9,7 @@ use crate::wire::MessageType;
 /// The features that a message uses, each with what uses it.
 pub(super) fn features(message: MessageType, kind: Option<&str>, payload: &Object<'_>) -> Vec<(Feature, &'static str)> {
     let mut used = Vec::new();
+    let has_credentials = || payload.array("credentials").is_some_and(|all| !all.is_empty());
     let mut add = |feature, what| used.push((feature, what));
     if let Some(feature) = message.feature()
         // Whoever is pinged answers, whatever was agreed (D23).
@@ -24,7 +25,7 @@ pub(super) fn features(message: MessageType, kind: Option<&str>, payload: &Objec
             lease(payload, "lease_request", &mut add);
         }
         MessageType::JobAccepted => {
-            if payload.array("credentials").is_some_and(|all| !all.is_empty()) {
+            if has_credentials() {
                 add(Feature::ProvisionedCredentials, "credentials");
             }
             if payload.has("budget") {
@@ -32,11 +33,7 @@ pub(super) fn features(message: MessageType, kind: Option<&str>, payload: &Objec
             }
             lease(payload, "lease", &mut add);
         }
-        MessageType::JobSubscribed => {
-            if payload.array("credentials").is_some_and(|all| !all.is_empty()) {
-                add(Feature::ProvisionedCredentials, "credentials");
-            }
-        }
+        MessageType::JobSubscribed if has_credentials() => add(Feature::ProvisionedCredentials, "credentials"),
         MessageType::JobEvent => match kind {
             Some("progress") => add(Feature::Progress, "kind progress"),
             Some("result_chunk") => add(Feature::ResultChunk, "kind result_chunk"),
