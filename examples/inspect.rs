@@ -201,7 +201,7 @@ impl Report {
             }
             _ => {}
         }
-        self.findings(&format!("{file}, {what} of c{conn}"), findings)
+        self.findings(&format!("{file}, {what}"), findings)
     }
 
     fn findings(&mut self, place: &str, findings: Vec<Finding>) -> io::Result<()> {

@@ -587,7 +587,6 @@ fn a3_the_shape_of_a_hello() {
         (r#""scheme":"bearer""#, r#""scheme":"basic""#),
         (r#","token":"t""#, ""),
         (r#""encodings":["json"],"#, r#""encodings":["cbor"],"#),
-        (r#","features":[]"#, ""),
     ] {
         let mut play = Play::new();
         play.say(C, "session.hello", "", &good.replace(what, instead));
@@ -633,7 +632,7 @@ fn d20_the_welcome_holds_what_was_agreed() {
     let mut play = Play::new();
     play.hello_with("", "");
     play.r("session.welcome", r#"{"runtime":{"name":"r","version":"1"},"resume_token":"rt_1","resume_window_sec":600,"capabilities":{"encodings":["json"],"agents":[]}}"#);
-    play.ends(&[(R, Rule::WelcomeFeaturesAbsent)]);
+    play.ends(&[(R, Rule::CapabilitiesAbsent)]);
 }
 
 #[test]
@@ -1159,6 +1158,20 @@ fn s7_1_answers_need_a_question() {
         (R, Rule::CancelledUnasked),
         (R, Rule::JobUnknown),
     ]);
+}
+
+#[test]
+fn s7_2_a_repeated_submit_gets_the_first_answer() {
+    let submit = r#"{"agent":"demo","input":{"a":1,"b":2},"idempotency_key":"k"}"#;
+    let again = r#"{"agent":"demo","input":{"b":2,"a":1},"idempotency_key":"k"}"#;
+    for (job, expected) in [("job_1", &[][..]), ("job_2", &[(R, Rule::Idempotency)])] {
+        let mut play = Play::attached();
+        let id = play.c("job.submit", submit);
+        play.accepted(&id, "job_1");
+        let id = play.c("job.submit", again);
+        play.accepted(&id, job);
+        play.ends(expected);
+    }
 }
 
 #[test]

@@ -81,6 +81,20 @@ impl Print {
         Print(u64::from_be_bytes(head))
     }
 
+    /// The same for two objects of equal members, some left aside.
+    pub(super) fn of_members(object: &super::object::Object<'_>, aside: &[&str]) -> Print {
+        let mut members: alloc::vec::Vec<_> = object.iter().filter(|(name, _)| !aside.contains(name)).collect();
+        members.sort_by_key(|(name, _)| *name);
+        let mut hash = Sha256::new();
+        for (name, value) in members {
+            hash.update((name.len() as u64).to_be_bytes());
+            hash.update(name.as_bytes());
+            hash.update(Print::of_json(value.as_written().as_bytes()).0.to_be_bytes());
+        }
+        let digest = hash.finalize();
+        Print(u64::from_be_bytes(digest.first_chunk::<8>().copied().unwrap_or_default()))
+    }
+
     /// The same for two texts that are the same JSON value, whatever the order of members.
     pub(super) fn of_json(text: &[u8]) -> Print {
         match serde_json::from_slice::<serde_json::Value>(text) {

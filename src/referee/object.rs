@@ -16,6 +16,10 @@ use crate::time::Timestamp;
 pub(super) struct Json<'a>(&'a str);
 
 impl<'a> Json<'a> {
+    pub(super) const fn as_written(self) -> &'a str {
+        self.0
+    }
+
     pub(super) fn is_null(self) -> bool {
         self.0 == "null"
     }

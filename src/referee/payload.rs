@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::finding::{Charges, Side};
 use super::frame::{Frame, shown};
@@ -75,7 +76,7 @@ pub(super) fn judge(charges: &mut Charges, from: Side, frame: &Frame<'_>) {
 
 /// Null for an absent member (D2): of the payload, and of the objects in it that are the session's.
 fn nulls(charges: &mut Charges, from: Side, message: MessageType, payload: &Object<'_>) {
-    const ALLOWED: [&str; 5] = ["next_cursor", "parent_job_id", "input", "result", "output"];
+    const ALLOWED: [&str; 6] = ["next_cursor", "parent_job_id", "input", "result", "output", "body"];
     let mut look = |object: &Object<'_>, path: &str| {
         for (name, value) in object.iter() {
             if value.is_null() && !ALLOWED.contains(&name) {
@@ -117,8 +118,19 @@ fn texts(value: Option<Json<'_>>) -> bool {
     value.and_then(Json::array).is_some_and(|all| all.iter().all(|one| one.text().is_some()))
 }
 
-fn names_json(capabilities: &Object<'_>) -> bool {
-    capabilities.array("encodings").is_some_and(|all| all.iter().any(|one| one.text().as_deref() == Some("json")))
+/// What both hello and welcome say of features and encodings.
+fn capabilities(charges: &mut Charges, side: Side, missing: &mut Missing, payload: &Object<'_>) {
+    let capabilities = payload.object("capabilities").unwrap_or_default();
+    let (features, encodings) = (capabilities.get("features"), capabilities.array("encodings"));
+    missing.unless(features.is_none() || texts(features), "capabilities.features");
+    let json = |encoding: &Json<'_>| encoding.text().as_deref() == Some("json");
+    // A client that names none takes the one there is.
+    let free = side == Side::Client && encodings.as_ref().is_some_and(Vec::is_empty);
+    missing
+        .unless(free || encodings.as_ref().is_none_or(|all| all.iter().any(json)), "capabilities.encodings with json");
+    let mut absent = Missing::new();
+    absent.unless(features.is_some(), "features").unless(encodings.is_some() && !free, "encodings");
+    absent.charge(charges, side, Rule::CapabilitiesAbsent);
 }
 
 fn hello(charges: &mut Charges, payload: &Object<'_>) {
@@ -127,15 +139,7 @@ fn hello(charges: &mut Charges, payload: &Object<'_>) {
     let auth = payload.object("auth").unwrap_or_default();
     missing.unless(auth.text("scheme").as_deref() == Some("bearer"), "auth.scheme");
     missing.unless(auth.word("token").is_some(), "auth.token");
-    match payload.object("capabilities") {
-        None => {
-            missing.unless(false, "capabilities");
-        }
-        Some(capabilities) => {
-            missing.unless(names_json(&capabilities), "capabilities.encodings with json");
-            missing.unless(texts(capabilities.get("features")), "capabilities.features");
-        }
-    }
+    capabilities(charges, Side::Client, &mut missing, payload);
     missing.charge(charges, Side::Client, Rule::HelloShape);
     resume(charges, payload);
 }
@@ -168,29 +172,12 @@ fn welcome(charges: &mut Charges, payload: &Object<'_>) {
         let interval = payload.integer("heartbeat_interval_sec");
         missing.unless(interval.is_some_and(|interval| interval > 0), "heartbeat_interval_sec");
     }
-    match payload.object("capabilities") {
-        None => {
-            missing.unless(false, "capabilities");
-        }
-        Some(capabilities) => {
-            missing.unless(names_json(&capabilities), "capabilities.encodings with json");
-            let features = capabilities.get("features");
-            missing.unless(features.is_none() || texts(features), "capabilities.features");
-            if features.is_none() {
-                charges.bring(Side::Runtime, Rule::WelcomeFeaturesAbsent, "");
-            }
-            match capabilities.array("agents") {
-                None => {
-                    missing.unless(false, "capabilities.agents");
-                }
-                Some(agents) => {
-                    let agents = || agents.iter().map(|agent| agent.object().unwrap_or_default());
-                    missing.unless(agents().all(|agent| agent.word("name").is_some()), "agents[].name");
-                    missing.unless(agents().all(|agent| texts(agent.get("versions"))), "agents[].versions");
-                }
-            }
-        }
-    }
+    capabilities(charges, Side::Runtime, &mut missing, payload);
+    let agents = payload.object("capabilities").and_then(|capabilities| capabilities.array("agents"));
+    missing.unless(agents.is_some(), "capabilities.agents");
+    let agents: Vec<_> = agents.unwrap_or_default().iter().map(|agent| agent.object().unwrap_or_default()).collect();
+    missing.unless(agents.iter().all(|agent| agent.word("name").is_some()), "agents[].name");
+    missing.unless(agents.iter().all(|agent| texts(agent.get("versions"))), "agents[].versions");
     missing.charge(charges, Side::Runtime, Rule::WelcomeShape);
 }
 
@@ -219,8 +206,7 @@ fn jobs(charges: &mut Charges, payload: &Object<'_>) {
     missing.unless(cursor.is_some_and(|cursor| cursor.is_null() || cursor.text().is_some()), "next_cursor");
     let entries = payload.array("jobs");
     missing.unless(entries.is_some(), "jobs");
-    let entries: alloc::vec::Vec<_> =
-        entries.unwrap_or_default().iter().map(|entry| entry.object().unwrap_or_default()).collect();
+    let entries: Vec<_> = entries.unwrap_or_default().iter().map(|entry| entry.object().unwrap_or_default()).collect();
     let mut every = |there: &dyn Fn(&Object<'_>) -> bool, what| {
         missing.unless(entries.iter().all(there), what);
     };

@@ -28,13 +28,15 @@ pub(super) struct Request {
     /// Of a list: how many, and in which states.
     pub(super) limit: Option<u64>,
     pub(super) states: Vec<Print>,
+    /// Of a submit with an idempotency key: the key, and all the rest.
+    pub(super) key: Option<(Print, Print)>,
     /// A later request of its kind was answered.
     overtaken: bool,
 }
 
 impl Request {
     pub(super) fn new(id: Option<Print>, message: MessageType, at: Instant, attachment: u32) -> Request {
-        Request { id, message, at, attachment, job: None, limit: None, states: Vec::new(), overtaken: false }
+        Request { id, message, at, attachment, job: None, limit: None, states: Vec::new(), key: None, overtaken: false }
     }
 
     pub(super) fn asks_for(&mut self, states: impl Iterator<Item = Print>) {
@@ -90,6 +92,10 @@ impl Requests {
             }
         }
         Some(answered)
+    }
+
+    pub(super) fn count(&self, fits: impl Fn(&Request) -> bool) -> usize {
+        self.open.iter().filter(|request| fits(request)).count()
     }
 
     pub(super) fn any(&self, fits: impl Fn(&Request) -> bool) -> bool {

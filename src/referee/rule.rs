@@ -111,7 +111,7 @@ rules! {
     // Hello and welcome.
     HelloShape = "A3", Draft, "a hello without what a hello must have";
     WelcomeShape = "A4", Draft, "a welcome without what a welcome must have";
-    WelcomeFeaturesAbsent = "A4", Ours, "a welcome without `features`: also an empty list is said";
+    CapabilitiesAbsent = "§6.2", Ours, "a hello or welcome that leaves out `features` or `encodings`: also an empty list is said";
     HeartbeatInterval = "D20", Ours, "`heartbeat_interval_sec` though heartbeats were not negotiated";
     WelcomeFeatures = "D20", Ours, "the welcome's features are not the intersection with the hello's";
     TokenKept = "§6.3", Draft, "a welcome with a resume token that was issued before";
@@ -184,12 +184,13 @@ rules! {
     ExpiresAt = "§9.5", Draft Application, "an `expires_at` that is not UTC with `Z`";
     JobRequestShape = "§7.6", Draft, "a cancel, subscribe or unsubscribe that names no job";
     AcceptedShape = "§7.1", Draft, "a `job.accepted` without what it must have";
+    Idempotency = "§7.2", Draft Application, "a repeated submit answered by another `job.accepted` than the first";
     AcceptedUnasked = "§7.1", Draft, "a `job.accepted` for no submit";
     SubscribedShape = "§7.6", Draft, "a `job.subscribed` without what it must have";
     SubscribedUnasked = "§7.6", Draft, "a `job.subscribed` for no subscribe";
     CancelledUnasked = "§7.4", Draft, "a `job.cancelled` for no cancel";
     JobUnknown = "§7.1", Ours Application, "a job's message though the session was told of no such job";
-    EventShape = "§8.1", Draft, "an event without a `kind` and a `body` object";
+    EventShape = "§8.1", Draft Application, "an event without a `kind` and a `body` object";
     EventTime = "§8.2", Ours, "an event without an RFC 3339 `ts`";
     EventBody = "§8.2", Draft Application, "a body without the members of its kind";
     AfterTerminal = "§7.3", Draft Application, "a job's message behind its end";

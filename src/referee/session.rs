@@ -46,6 +46,8 @@ pub(super) struct Session {
     runtime_ids: Memory<Print, Print>,
     requests: Requests,
     jobs: Memory<Print, Job>,
+    /// By idempotency key: what was asked for and what was answered (§7.2).
+    keys: Memory<Print, (Print, Print)>,
     /// What was negotiated last, and ever: an event keeps the features of its time (D14).
     pub(super) features: Option<FeatureSet>,
     ever: FeatureSet,
@@ -70,6 +72,7 @@ impl Session {
             runtime_ids: Memory::new(MAX_IDS),
             requests: Requests::new(),
             jobs: Memory::new(MAX_JOBS),
+            keys: Memory::new(MAX_JOBS),
             features: None,
             ever: FeatureSet::none(),
         }
@@ -288,12 +291,27 @@ impl Session {
         let payload = &frame.payload;
         let is_submit = |request: &Request| request.message == MessageType::JobSubmit;
         let child = payload.has("parent_job_id") || payload.has("delegate_id");
-        let asked = match payload.word("request_id").or_else(|| payload.word("reply_to")).map(|id| Print::of(&id)) {
-            Some(id) => self.requests.by_id(id).is_some() || self.client_ids.contains(&id) || self.client_ids.is_full(),
-            None => child || self.requests.oldest(is_submit).is_some(),
+        let id = payload.word("request_id").or_else(|| payload.word("reply_to")).map(|id| Print::of(&id));
+        // One without a name is told apart by being the only one.
+        let certain = id.is_some() || (self.requests.count(is_submit) == 1 && !self.requests.ambiguous);
+        let submit = match id {
+            Some(id) => self.requests.by_id(id),
+            None if child => None,
+            None => self.requests.oldest(is_submit),
         };
-        if !asked && !self.requests.ambiguous && !self.partial {
+        let known = id.is_some_and(|id| self.client_ids.contains(&id) || self.client_ids.is_full());
+        if !(submit.is_some() || child || known || self.requests.ambiguous || self.partial) {
             charges.bring(Side::Runtime, Rule::AcceptedUnasked, "");
+        }
+        if let Some((key, asked)) = submit.and_then(|submit| submit.key).filter(|_| certain) {
+            let answered = Print::of_members(payload, &["request_id", "reply_to"]);
+            match self.keys.get(&key) {
+                Some((first, answer)) if *first == asked && *answer != answered => {
+                    charges.bring(Side::Runtime, Rule::Idempotency, "");
+                }
+                Some(_) => {}
+                None => drop(self.keys.insert(key, (asked, answered))),
+            }
         }
         if let Some(job) = frame.job_id().map(|id| Print::of(&id))
             && !self.jobs.contains(&job)
@@ -366,6 +384,10 @@ impl Session {
 pub(super) fn request(frame: &Frame<'_>, message: MessageType, now: Instant, attachment: u32) -> Request {
     let id = frame.envelope.id().map(|id| Print::of(&id));
     let mut request = Request::new(id, message, now, attachment);
+    if message == MessageType::JobSubmit {
+        let key = frame.payload.word("idempotency_key").map(|key| Print::of(&key));
+        request.key = key.map(|key| (key, Print::of_members(&frame.payload, &["idempotency_key"])));
+    }
     request.job = frame.job_id().map(|id| Print::of(&id));
     if message == MessageType::SessionListJobs {
         request.limit = frame.payload.integer("limit").filter(|limit| *limit > 0);
