@@ -157,6 +157,9 @@ impl Session<Runtime> {
         if self.core.phase.step(Step::Attached) {
             self.attach(now, &attempt, &next);
             self.push(RuntimeEvent::Resumed { takeover: is_attached }, 0);
+            if self.role.pressure.reset(attempt.last_event_seq) {
+                self.tell_pressure(false);
+            }
             self.judge_writable();
         }
         self.set_timers();
@@ -195,9 +198,6 @@ impl Session<Runtime> {
         }
         self.role.pendings.detach();
         self.role.window.attach(attempt.last_event_seq);
-        if self.role.pressure.reset(attempt.last_event_seq) {
-            self.tell_pressure(false);
-        }
         self.welcome(now, next);
     }
 
