@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,17 +25,27 @@ use serde_json::Value;
 /// How long a frame is on its way.
 const LATENCY: Duration = Duration::from_millis(20);
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let as_json = std::env::args().any(|arg| arg == "--json");
-    match tell(&mut World::new(Printer { as_json })) {
-        Ok(()) => ExitCode::SUCCESS,
+    match transcript(as_json) {
+        Ok(transcript) => {
+            print!("{transcript}");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("loopback: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The whole session, to read or as its frames.
+pub fn transcript(as_json: bool) -> Outcome<String> {
+    let mut world = World::new(as_json);
+    tell(&mut world)?;
+    Ok(world.printer.text)
 }
 
 /// The story, chapter by chapter.
@@ -123,7 +134,7 @@ struct World {
 }
 
 impl World {
-    fn new(printer: Printer) -> World {
+    fn new(as_json: bool) -> World {
         let now = Now::new(Instant::ZERO, Timestamp::from_unix_millis(1_778_701_333_000));
         let config = ClientConfig::new(PeerInfo::new("my-app", "1.0.0"), Credentials::bearer("token-of-alice"))
             .with_features(FeatureSet::all().without(Feature::Subscribe));
@@ -135,7 +146,7 @@ impl World {
         };
         World {
             now,
-            printer,
+            printer: Printer { as_json, text: String::new() },
             client: Session::connect(now, config),
             runtime: None,
             config: Arc::new(runtime),
@@ -284,7 +295,7 @@ impl World {
                 runtime.accept_job(now, request, JobAccepted::new(JobId::from("job_1"), submit.agent, now.wall))?;
             }
             RuntimeEvent::ListJobs { request, query } => self.answer_query(request, &query)?,
-            other => self.printer.note(self.now, "runtime", &format!("{other:?}")),
+                other => self.printer.note(self.now, "runtime", &format!("{other:?}")),
         }
         Ok(())
     }
@@ -357,27 +368,28 @@ impl World {
 
 struct Printer {
     as_json: bool,
+    text: String,
 }
 
 impl Printer {
-    fn chapter(&self, title: &str) {
+    fn chapter(&mut self, title: &str) {
         if !self.as_json {
-            println!("\n# {title}");
+            let _ = writeln!(self.text, "\n# {title}");
         }
     }
 
-    fn note(&self, now: Now, who: &str, text: &str) {
+    fn note(&mut self, now: Now, who: &str, text: &str) {
         if !self.as_json {
-            println!("{:>9.3}s   ·  {who}: {text}", now.mono.as_duration().as_secs_f64());
+            let _ = writeln!(self.text, "{:>9.3}s   ·  {who}: {text}", now.mono.as_duration().as_secs_f64());
         }
     }
 
-    fn frame(&self, now: Now, direction: &str, frame: &Bytes) {
+    fn frame(&mut self, now: Now, direction: &str, frame: &Bytes) {
         if self.as_json {
-            println!("{}", String::from_utf8_lossy(frame));
+            let _ = writeln!(self.text, "{}", String::from_utf8_lossy(frame));
         } else if let Ok(envelope) = Envelope::decode(frame.clone()) {
             let at = now.mono.as_duration().as_secs_f64();
-            println!("{at:>9.3}s  {direction} {:<18} {}", envelope.type_name(), telling(&envelope));
+            let _ = writeln!(self.text, "{at:>9.3}s  {direction} {:<18} {}", envelope.type_name(), telling(&envelope));
         }
     }
 }
