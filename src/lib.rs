@@ -4,6 +4,7 @@
 extern crate alloc;
 
 mod feature;
+pub mod framing;
 mod time;
 pub mod wire;
 
