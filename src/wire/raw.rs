@@ -1,5 +1,6 @@
 //! JSON that the session layer carries and does not read.
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use core::fmt;
 
@@ -50,7 +51,7 @@ impl RawJson {
     /// `null`.
     #[must_use]
     pub fn null() -> RawJson {
-        RawJson(RawValue::NULL.to_owned())
+        RawJson(ToOwned::to_owned(RawValue::NULL))
     }
 
     /// The JSON text.
