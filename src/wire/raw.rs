@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// A JSON text that is passed on as it stands: a job's input, an event's body, a lease.
@@ -46,6 +46,11 @@ impl RawJson {
     #[must_use]
     pub fn empty_object() -> RawJson {
         serde_json::from_str("{}").map_or_else(|_| RawJson::null(), RawJson)
+    }
+
+    /// Reads null like a member that is not there, which stands for `{}`.
+    pub(super) fn or_empty_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawJson, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or_else(RawJson::empty_object))
     }
 
     /// `null`.
