@@ -125,8 +125,8 @@ impl JobAccepted {
 pub struct JobResult {
     /// `success`, unless the peer says otherwise.
     pub final_status: JobStatus,
-    /// The result, inline; one peer calls it `output` (D35).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The result, inline; one peer calls it `output` (D35). Null is not sent: it reads as absent (D2).
+    #[serde(skip_serializing_if = "RawJson::is_nothing")]
     pub result: Option<RawJson>,
     /// The streamed result, in place of an inline one.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -59,6 +59,11 @@ impl RawJson {
         RawJson(ToOwned::to_owned(RawValue::NULL))
     }
 
+    /// Whether a member of this value says nothing (D2).
+    pub(super) fn is_nothing(value: &Option<RawJson>) -> bool {
+        value.as_ref().is_none_or(|value| value.text() == "null")
+    }
+
     /// The JSON text.
     #[must_use]
     pub fn text(&self) -> &str {
