@@ -25,6 +25,7 @@ use serde_json::Value;
 /// How long a frame is on its way.
 const LATENCY: Duration = Duration::from_millis(20);
 
+/// What a step of the story comes to.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -295,7 +296,7 @@ impl World {
                 runtime.accept_job(now, request, JobAccepted::new(JobId::from("job_1"), submit.agent, now.wall))?;
             }
             RuntimeEvent::ListJobs { request, query } => self.answer_query(request, &query)?,
-                other => self.printer.note(self.now, "runtime", &format!("{other:?}")),
+            other => self.printer.note(self.now, "runtime", &format!("{other:?}")),
         }
         Ok(())
     }

@@ -88,6 +88,7 @@
 //!
 //! [draft]: https://github.com/agentruntimecontrolprotocol/spec
 #![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 
@@ -96,7 +97,7 @@ mod clock;
 mod error;
 mod feature;
 pub mod framing;
-pub mod referee;
+// pub mod referee;
 #[cfg(feature = "std")]
 mod secrets;
 mod session;

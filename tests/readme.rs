@@ -1,9 +1,5 @@
 //! What the README shows is what happens.
 
-use arcp_proto::Instant;
-use arcp_proto::referee::{Referee, Side};
-use bytes::Bytes;
-
 #[allow(dead_code, unreachable_pub)]
 #[path = "../examples/loopback.rs"]
 mod loopback;
