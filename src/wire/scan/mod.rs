@@ -45,21 +45,25 @@ pub(crate) type Refused = (FrameFault, Text);
 /// Checks that a frame is UTF-8, JSON and an envelope, and finds its header.
 ///
 /// Frames are shorter than 2 GiB: offsets are kept in 31 bits.
+#[inline]
 pub(crate) fn scan(frame: &[u8]) -> Result<Head, Refused> {
-    let mut pass =
-        Pass { cursor: Cursor::new(frame), head: Head::default(), payload_job_id: Text::default(), fault: None };
+    let mut pass = Pass { frame, head: Head::default(), payload_job_id: Text::default(), fault: None };
     let end = pass.run();
     // A frame that is not UTF-8 is told so, whatever else is wrong with it: nothing in it can be trusted to be text.
-    if (end.is_err() || !pass.cursor.is_ascii()) && simdutf8::basic::from_utf8(frame).is_err() {
+    if end != Ok(Ascii(true)) && simdutf8::basic::from_utf8(frame).is_err() {
         return Err((FrameFault::NotUtf8, Text::default()));
     }
     match (end, pass.fault) {
-        (Ok(()), None) => Ok(pass.head),
-        (Ok(()), Some(fault)) => Err((fault, pass.head.id)),
+        (Ok(_), None) => Ok(pass.head),
+        (Ok(_), Some(fault)) => Err((fault, pass.head.id)),
         (Err(Stop::TooDeep), _) => Err((FrameFault::TooDeep, pass.head.id)),
-        (Err(Stop::Syntax), _) => Err((FrameFault::Syntax { offset: pass.cursor.offset() }, Text::default())),
+        (Err(Stop::Syntax { offset }), _) => Err((FrameFault::Syntax { offset }, Text::default())),
     }
 }
+
+/// Whether a frame that is JSON is known to be ASCII.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ascii(bool);
 
 /// A header member's string.
 enum Found {
@@ -69,7 +73,7 @@ enum Found {
 }
 
 struct Pass<'a> {
-    cursor: Cursor<'a>,
+    frame: &'a [u8],
     head: Head,
     payload_job_id: Text,
     /// The first fault in what is JSON all the same: the pass goes on, to learn whether it is and to find the id.
@@ -77,37 +81,43 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn run(&mut self) -> Result<(), Stop> {
-        if self.cursor.token() == b'{' {
-            self.members()?;
+    #[inline(always)]
+    fn run(&mut self) -> Result<Ascii, Stop> {
+        let mut cursor = Cursor::new(self.frame);
+        if cursor.token() == b'{' {
+            self.members(&mut cursor)?;
         } else {
-            self.cursor.skip_value(0)?;
+            cursor.skip_value(0)?;
             self.fault = Some(FrameFault::NotAnObject);
         }
-        self.cursor.expect_end()?;
+        cursor.expect_end()?;
         self.judge();
-        Ok(())
+        Ok(Ascii(cursor.is_ascii()))
     }
 
     /// What only shows once all members are known.
+    #[inline(always)]
     fn judge(&mut self) {
-        let frame = self.cursor.frame();
         if self.head.type_name.is_absent() {
             self.fail(FrameFault::Field(HeaderField::Type));
-        } else if let Some(name) = self.head.type_name.raw(frame) {
+        } else if let Some(name) = self.head.type_name.raw(self.frame) {
             // A type that is written with escapes is looked up when it is asked for.
             self.head.message_type = MessageType::from_bytes(name);
         }
-        let in_payload = self.payload_job_id;
-        if in_payload.is_absent() {
-            return;
+        if !self.payload_job_id.is_absent() {
+            self.judge_jobs();
         }
+    }
+
+    /// Which of the two jobs it is (D34).
+    fn judge_jobs(&mut self) {
+        let in_payload = self.payload_job_id;
         if self.head.job_id.is_absent() {
-            if !in_payload.is_id(frame) {
+            if !in_payload.is_id(self.frame) {
                 self.fail(FrameFault::Field(HeaderField::JobId));
             }
             self.head.job_id = in_payload;
-        } else if !self.head.job_id.same(in_payload, frame) {
+        } else if !self.head.job_id.same(in_payload, self.frame) {
             self.fail(FrameFault::JobIdConflict);
         }
     }
@@ -118,27 +128,16 @@ impl Pass<'_> {
     }
 
     /// The envelope's members.
-    fn members(&mut self) -> Result<(), Stop> {
-        self.cursor.expect(b'{')?;
-        if self.cursor.eat(b'}') {
+    #[inline(always)]
+    fn members(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        cursor.expect(b'{')?;
+        if cursor.eat(b'}') {
             return Ok(());
         }
-        let frame = self.cursor.frame();
         let mut seen = 0_u8;
         let mut id_repeated = false;
         loop {
-            let name = self.cursor.string()?;
-            // serde_json reads the names of a struct's members as text, those further down it skips.
-            if !name.is_sound(frame) {
-                return Err(Stop::Syntax);
-            }
-            self.cursor.expect(b':')?;
-            let field = if name.is_plain() {
-                field(name.raw(frame).unwrap_or_default())
-            } else {
-                FIELDS.into_iter().find(|field| name.says(field.name().as_bytes(), frame))
-            };
-            match field {
+            match self.field(cursor)? {
                 Some(field) => {
                     let bit = 1 << field as u8;
                     if seen & bit != 0 {
@@ -146,11 +145,11 @@ impl Pass<'_> {
                         id_repeated |= field == HeaderField::Id;
                     }
                     seen |= bit;
-                    self.member(field)?;
+                    self.member(cursor, field)?;
                 }
-                None => self.cursor.skip_value(1)?,
+                None => cursor.skip_value(1)?,
             }
-            if !self.cursor.eat(b',') {
+            if !cursor.eat(b',') {
                 break;
             }
         }
@@ -158,88 +157,137 @@ impl Pass<'_> {
             // Which of them the peer would know its message by is anyone's guess.
             self.head.id = Text::default();
         }
-        self.cursor.expect(b'}')
+        cursor.expect(b'}')
     }
 
-    #[inline]
-    fn member(&mut self, field: HeaderField) -> Result<(), Stop> {
+    /// Goes over the name of a member of the envelope and its colon; which one it is, if it is one of ours.
+    #[inline(always)]
+    fn field(&self, cursor: &mut Cursor<'_>) -> Result<Option<HeaderField>, Stop> {
+        // As nearly everyone writes it, a name is told by a word or two, and its end need not be looked for.
+        let likely = match cursor.second_byte() {
+            b'a' => HeaderField::Arcp,
+            b'e' => HeaderField::EventSeq,
+            b'i' => HeaderField::Id,
+            b'j' => HeaderField::JobId,
+            b'p' => HeaderField::Payload,
+            b's' => HeaderField::SessionId,
+            b't' if cursor.eat_all(b"\"type\":") => return Ok(Some(HeaderField::Type)),
+            _ => HeaderField::TraceId,
+        };
+        let there = match likely {
+            HeaderField::Arcp => cursor.eat_all(b"\"arcp\":"),
+            HeaderField::EventSeq => cursor.eat_all(b"\"event_seq\":"),
+            HeaderField::Id => cursor.eat_all(b"\"id\":"),
+            HeaderField::JobId => cursor.eat_all(b"\"job_id\":"),
+            HeaderField::Payload => cursor.eat_all(b"\"payload\":"),
+            HeaderField::SessionId => cursor.eat_all(b"\"session_id\":"),
+            _ => cursor.eat_all(b"\"trace_id\":"),
+        };
+        if there {
+            return Ok(Some(likely));
+        }
+        let (behind, field) = self.other_field(*cursor)?;
+        *cursor = behind;
+        Ok(field)
+    }
+
+    #[inline(never)]
+    fn other_field<'c>(&self, mut cursor: Cursor<'c>) -> Result<(Cursor<'c>, Option<HeaderField>), Stop> {
+        let name = cursor.string()?;
+        // serde_json reads the names of a struct's members as text, those further down it skips.
+        if !name.is_sound(self.frame) {
+            return Err(Stop::Syntax { offset: cursor.offset() });
+        }
+        cursor.expect(b':')?;
+        Ok((cursor, FIELDS.into_iter().find(|field| name.says(field.name().as_bytes(), self.frame))))
+    }
+
+    #[inline(always)]
+    fn member(&mut self, cursor: &mut Cursor<'_>, field: HeaderField) -> Result<(), Stop> {
         match field {
-            HeaderField::EventSeq => return self.event_seq(),
-            HeaderField::Payload => return self.payload(),
-            _ => {}
-        }
-        let frame = self.cursor.frame();
-        let found = self.text(1)?;
-        let fault = FrameFault::Field(field);
-        if field == HeaderField::Arcp {
-            match found {
-                Found::Text(version) if version.says(b"1.1", frame) => {}
-                Found::Text(version) if version.is_sound(frame) => self.fail(FrameFault::Version),
-                Found::Text(_) | Found::OtherType => self.fail(fault),
-                Found::Null => {}
+            HeaderField::Arcp => {
+                let ours = cursor.eat_all(b"\"1.1\"");
+                if !ours {
+                    *cursor = self.other_version(*cursor)?;
+                }
             }
-            return Ok(());
-        }
-        if field == HeaderField::TraceId {
-            match found {
-                Found::Text(text) if text.is_sound(frame) => self.head.trace_id = text,
-                Found::Text(_) => self.fail(fault),
+            HeaderField::Id => self.head.id = self.id(cursor, field)?,
+            HeaderField::Type => self.head.type_name = self.id(cursor, field)?,
+            HeaderField::SessionId => self.head.session_id = self.id(cursor, field)?,
+            HeaderField::JobId => self.head.job_id = self.id(cursor, field)?,
+            HeaderField::TraceId => match Pass::text(cursor, 1)? {
+                Found::Text(text) if text.is_sound(self.frame) => self.head.trace_id = text,
+                Found::Text(_) => self.fail(FrameFault::Field(field)),
                 Found::OtherType | Found::Null => {}
-            }
-            return Ok(());
-        }
-        match found {
-            Found::Text(text) if text.is_id(frame) => match field {
-                HeaderField::Id => self.head.id = text,
-                HeaderField::Type => self.head.type_name = text,
-                HeaderField::SessionId => self.head.session_id = text,
-                _ => self.head.job_id = text,
             },
-            Found::Text(_) | Found::OtherType => self.fail(fault),
-            Found::Null => {}
+            HeaderField::EventSeq => self.event_seq(cursor)?,
+            HeaderField::Payload => self.payload(cursor)?,
         }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn other_version<'c>(&mut self, mut cursor: Cursor<'c>) -> Result<Cursor<'c>, Stop> {
+        match Pass::text(&mut cursor, 1)? {
+            Found::Text(version) if version.says(b"1.1", self.frame) => {}
+            Found::Text(version) if version.is_sound(self.frame) => self.fail(FrameFault::Version),
+            Found::Text(_) | Found::OtherType => self.fail(FrameFault::Field(HeaderField::Arcp)),
+            Found::Null => {}
+        }
+        Ok(cursor)
+    }
+
+    /// An id or a name.
+    #[inline(always)]
+    fn id(&mut self, cursor: &mut Cursor<'_>, field: HeaderField) -> Result<Text, Stop> {
+        match Pass::text(cursor, 1)? {
+            Found::Text(text) if text.is_id(self.frame) => return Ok(text),
+            Found::Text(_) | Found::OtherType => self.fail(FrameFault::Field(field)),
+            Found::Null => {}
+        }
+        Ok(Text::default())
     }
 
     /// A value, `depth` containers deep, that ought to be a string.
-    #[inline]
-    fn text(&mut self, depth: usize) -> Result<Found, Stop> {
-        match self.cursor.token() {
-            b'"' => self.cursor.string().map(Found::Text),
-            b'n' => self.cursor.skip_value(depth).map(|()| Found::Null),
-            _ => self.cursor.skip_value(depth).map(|()| Found::OtherType),
+    #[inline(always)]
+    fn text(cursor: &mut Cursor<'_>, depth: usize) -> Result<Found, Stop> {
+        match cursor.token() {
+            b'"' => cursor.string().map(Found::Text),
+            b'n' => cursor.skip_value(depth).map(|()| Found::Null),
+            _ => cursor.skip_value(depth).map(|()| Found::OtherType),
         }
     }
 
-    fn event_seq(&mut self) -> Result<(), Stop> {
+    #[inline(always)]
+    fn event_seq(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        cursor.token();
+        let start = cursor.offset();
+        cursor.skip_value(1)?;
+        let text = cursor.since(start);
         // Digits alone: no sign, fraction or exponent. 17 of them are above the limit already.
-        let plain = |text: &[u8]| {
-            let value = text.iter().try_fold(0_u64, |value, digit| match digit {
-                b'0'..=b'9' => Some(value * 10 + u64::from(digit - b'0')),
-                _ => None,
-            });
-            value.filter(|value| *value < SEQ_LIMIT)
-        };
-        match self.cursor.value(1)? {
-            b"null" => {}
-            text => match (text.len() <= 16).then(|| plain(text)).flatten() {
-                Some(value) => self.head.event_seq = value,
-                None => self.fail(FrameFault::Field(HeaderField::EventSeq)),
-            },
+        let value = text.iter().take(17).try_fold(0_u64, |value, digit| match digit {
+            b'0'..=b'9' => Some(value * 10 + u64::from(digit - b'0')),
+            _ => None,
+        });
+        match value.filter(|value| *value < SEQ_LIMIT) {
+            Some(value) => self.head.event_seq = value,
+            None if text == b"null" => {}
+            None => self.fail(FrameFault::Field(HeaderField::EventSeq)),
         }
         Ok(())
     }
 
-    fn payload(&mut self) -> Result<(), Stop> {
-        match self.cursor.token() {
+    #[inline(always)]
+    fn payload(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        match cursor.token() {
             b'{' => {
-                let start = self.cursor.offset();
-                self.payload_members()?;
-                self.head.payload = (start as u32, self.cursor.offset() as u32);
+                let start = cursor.offset();
+                self.payload_members(cursor)?;
+                self.head.payload = (start as u32, cursor.offset() as u32);
             }
-            b'n' => self.cursor.skip_value(1)?,
+            b'n' => cursor.skip_value(1)?,
             _ => {
-                self.cursor.skip_value(1)?;
+                cursor.skip_value(1)?;
                 self.fail(FrameFault::Field(HeaderField::Payload));
             }
         }
@@ -248,34 +296,39 @@ impl Pass<'_> {
 
     /// The payload's own members: `kind` and `job_id` are ours to know, where they are strings that can be read.
     /// What else they may be, a typed reading of the payload judges (D34, D39).
-    fn payload_members(&mut self) -> Result<(), Stop> {
-        let frame = self.cursor.frame();
-        self.cursor.expect(b'{')?;
-        if self.cursor.eat(b'}') {
+    #[inline(always)]
+    fn payload_members(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        cursor.expect(b'{')?;
+        if cursor.eat(b'}') {
             return Ok(());
         }
         loop {
-            let name = self.cursor.string()?;
-            self.cursor.expect(b':')?;
-            if name.says(b"kind", frame) {
-                self.head.event_kind = self.readable(|_| true)?;
-            } else if name.says(b"job_id", frame) {
-                // One peer's empty string is another's absent member.
-                self.payload_job_id = self.readable(|text| !text.says(b"", frame))?;
+            if cursor.eat_all(b"\"kind\":") {
+                self.head.event_kind = self.readable(cursor)?;
             } else {
-                self.cursor.skip_value(2)?;
+                let name = cursor.string()?;
+                cursor.expect(b':')?;
+                if name.says(b"job_id", self.frame) {
+                    // One peer's empty string is another's absent member.
+                    let job_id = self.readable(cursor)?;
+                    self.payload_job_id = if job_id.says(b"", self.frame) { Text::default() } else { job_id };
+                } else if name.says(b"kind", self.frame) {
+                    self.head.event_kind = self.readable(cursor)?;
+                } else {
+                    cursor.skip_value(2)?;
+                }
             }
-            if !self.cursor.eat(b',') {
-                return self.cursor.expect(b'}');
+            if !cursor.eat(b',') {
+                return cursor.expect(b'}');
             }
+            cursor.token();
         }
     }
 
-    fn readable(&mut self, wanted: impl FnOnce(Text) -> bool) -> Result<Text, Stop> {
-        let found = self.text(2)?;
-        let frame = self.cursor.frame();
-        Ok(match found {
-            Found::Text(text) if text.is_sound(frame) && wanted(text) => text,
+    #[inline(always)]
+    fn readable(&self, cursor: &mut Cursor<'_>) -> Result<Text, Stop> {
+        Ok(match Pass::text(cursor, 2)? {
+            Found::Text(text) if text.is_sound(self.frame) => text,
             _ => Text::default(),
         })
     }
@@ -291,21 +344,6 @@ const FIELDS: [HeaderField; 8] = [
     HeaderField::EventSeq,
     HeaderField::Payload,
 ];
-
-#[inline]
-fn field(name: &[u8]) -> Option<HeaderField> {
-    Some(match name {
-        b"arcp" => HeaderField::Arcp,
-        b"id" => HeaderField::Id,
-        b"type" => HeaderField::Type,
-        b"session_id" => HeaderField::SessionId,
-        b"trace_id" => HeaderField::TraceId,
-        b"job_id" => HeaderField::JobId,
-        b"event_seq" => HeaderField::EventSeq,
-        b"payload" => HeaderField::Payload,
-        _ => return None,
-    })
-}
 
 #[cfg(test)]
 mod tests;
