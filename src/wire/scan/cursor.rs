@@ -1,7 +1,7 @@
 //! A place in a frame, moved forward over JSON as serde_json accepts it.
 //!
-//! What runs for each token is always inlined, and whatever is not takes and gives cursors by value: so the place
-//! stays in a register, and the processor may guess where the next token is before it has found the end of this.
+//! What runs for each token is always inlined, and whatever is not takes and gives a place by value, in two
+//! registers: a place that went through memory would make every token wait for the one before.
 
 use super::string::{self, BLOCK};
 use super::{MAX_DEPTH, Text};
@@ -9,12 +9,27 @@ use super::{MAX_DEPTH, Text};
 /// From how many bytes on a string is looked at in blocks.
 const LONG: usize = 64;
 
-/// Why and where the pass cannot go on.
+/// Why the pass cannot go on; where, the cursor tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    Syntax { offset: usize },
+    Syntax,
     TooDeep,
 }
+
+/// What came of a way that was gone out of line: where it ended, and the flags below.
+#[derive(Clone, Copy)]
+struct Way {
+    at: usize,
+    /// Words of strings as in [`Cursor`], of which the top bits count; the flags are none of those.
+    words: u64,
+}
+
+/// There were escapes in the string.
+const ESCAPED: u64 = 1;
+/// It ended in what is no JSON.
+const SYNTAX: u64 = 2;
+/// It ended in front of a bracket too many.
+const TOO_DEEP: u64 = 4;
 
 /// A place in a frame.
 #[derive(Clone, Copy)]
@@ -45,11 +60,6 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub(super) fn since(&self, start: usize) -> &'a [u8] {
         self.frame.get(start..self.at).unwrap_or_default()
-    }
-
-    #[cold]
-    fn syntax(&self) -> Stop {
-        Stop::Syntax { offset: self.at }
     }
 
     /// The byte here; 0, which no JSON holds, at the end.
@@ -87,23 +97,23 @@ impl<'a> Cursor<'a> {
         if byte > b' ' {
             return byte;
         }
-        *self = self.behind_space();
+        self.at = Cursor::behind_space(self.frame, self.at);
         self.byte()
     }
 
     #[inline(never)]
-    fn behind_space(mut self) -> Cursor<'a> {
-        while let b' ' | b'\n' | b'\r' | b'\t' = self.byte() {
-            self.at += 1;
+    fn behind_space(frame: &[u8], mut at: usize) -> usize {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = frame.get(at) {
+            at += 1;
         }
-        self
+        at
     }
 
     /// Goes over `byte`, which must be the next token.
     #[inline(always)]
     pub(super) fn expect(&mut self, byte: u8) -> Result<(), Stop> {
         if self.token() != byte {
-            return Err(self.syntax());
+            return Err(Stop::Syntax);
         }
         self.at += 1;
         Ok(())
@@ -123,9 +133,9 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub(super) fn expect_end(&mut self) -> Result<(), Stop> {
         if self.at != self.frame.len() {
-            *self = self.behind_space();
+            self.at = Cursor::behind_space(self.frame, self.at);
         }
-        if self.at == self.frame.len() { Ok(()) } else { Err(self.syntax()) }
+        if self.at == self.frame.len() { Ok(()) } else { Err(Stop::Syntax) }
     }
 
     /// The string that must come next.
@@ -140,42 +150,63 @@ impl<'a> Cursor<'a> {
     /// Goes over the rest of a string whose opening quote is behind; whether there are escapes in it.
     #[inline(always)]
     pub(super) fn skip_string(&mut self) -> Result<bool, Stop> {
-        for _ in 0..LONG / 8 {
-            let Some(word) = self.word() else { break };
+        let long = self.at + LONG;
+        while let Some(word) = self.word() {
             self.words |= word;
             let stops = string::stops(word);
-            if stops == 0 {
-                self.at += 8;
-                continue;
-            }
-            self.at += stops.trailing_zeros() as usize / 8;
-            if self.byte() != b'"' {
+            if stops != 0 {
+                self.at += stops.trailing_zeros() as usize / 8;
+                if self.byte() == b'"' {
+                    self.at += 1;
+                    return Ok(false);
+                }
                 break;
             }
-            self.at += 1;
-            return Ok(false);
+            self.at += 8;
+            if self.at == long {
+                break;
+            }
         }
-        let (behind, escaped) = self.behind_rest_of_string()?;
-        *self = behind;
-        Ok(escaped)
+        let way = Cursor::behind_rest_of_string(self.frame, self.at);
+        self.go(way)?;
+        Ok(way.words & ESCAPED != 0)
+    }
+
+    /// Goes a way that was found out of line.
+    #[inline(always)]
+    fn go(&mut self, way: Way) -> Result<(), Stop> {
+        self.at = way.at;
+        self.words |= way.words;
+        if way.words & (SYNTAX | TOO_DEEP) != 0 {
+            return Err(if way.words & SYNTAX != 0 { Stop::Syntax } else { Stop::TooDeep });
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn way(&self, flags: u64) -> Way {
+        Way { at: self.at, words: self.words & string::TOPS | flags }
     }
 
     /// The same for what is rare: escapes, long strings, the last bytes of the frame.
     #[inline(never)]
-    fn behind_rest_of_string(mut self) -> Result<(Cursor<'a>, bool), Stop> {
-        let mut escaped = false;
+    fn behind_rest_of_string(frame: &'a [u8], at: usize) -> Way {
+        let mut cursor = Cursor { frame, at, words: 0 };
+        let mut flags = 0;
         loop {
-            self.skip_run();
-            match self.byte() {
+            cursor.skip_run();
+            match cursor.byte() {
                 b'"' => {
-                    self.at += 1;
-                    return Ok((self, escaped));
+                    cursor.at += 1;
+                    return cursor.way(flags);
                 }
                 b'\\' => {
-                    escaped = true;
-                    self.skip_escape()?;
+                    flags = ESCAPED;
+                    if cursor.skip_escape().is_err() {
+                        return cursor.way(SYNTAX);
+                    }
                 }
-                _ => return Err(self.syntax()),
+                _ => return cursor.way(SYNTAX),
             }
         }
     }
@@ -229,12 +260,12 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 for _ in 0..4 {
                     if !self.byte().is_ascii_hexdigit() {
-                        return Err(self.syntax());
+                        return Err(Stop::Syntax);
                     }
                     self.at += 1;
                 }
             }
-            _ => return Err(self.syntax()),
+            _ => return Err(Stop::Syntax),
         }
         Ok(())
     }
@@ -242,7 +273,7 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     fn skip_digits(&mut self) -> Result<(), Stop> {
         if !self.byte().is_ascii_digit() {
-            return Err(self.syntax());
+            return Err(Stop::Syntax);
         }
         while self.byte().is_ascii_digit() {
             self.at += 1;
@@ -258,7 +289,7 @@ impl<'a> Cursor<'a> {
         if self.byte() == b'0' {
             self.at += 1;
             if self.byte().is_ascii_digit() {
-                return Err(self.syntax());
+                return Err(Stop::Syntax);
             }
         } else {
             self.skip_digits()?;
@@ -279,21 +310,16 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     fn skip_literal(&mut self, literal: &[u8]) -> Result<(), Stop> {
-        if !self.eat_all(literal) {
-            return Err(self.in_literal(literal));
+        if self.eat_all(literal) {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    #[cold]
-    fn in_literal(mut self, literal: &[u8]) -> Stop {
         for byte in literal {
             if self.byte() != *byte {
                 break;
             }
             self.at += 1;
         }
-        self.syntax()
+        Err(Stop::Syntax)
     }
 
     /// Goes over the name of a member and its colon.
@@ -311,13 +337,23 @@ impl<'a> Cursor<'a> {
             self.at += 1;
             self.skip_string()?;
         } else {
-            *self = self.behind_value(depth)?;
+            self.go(Cursor::behind_value(self.frame, self.at, depth))?;
         }
         Ok(())
     }
 
     #[inline(never)]
-    fn behind_value(mut self, depth: usize) -> Result<Cursor<'a>, Stop> {
+    fn behind_value(frame: &'a [u8], at: usize, depth: usize) -> Way {
+        let mut cursor = Cursor { frame, at, words: 0 };
+        match cursor.skip_nested(depth) {
+            Ok(()) => cursor.way(0),
+            Err(Stop::Syntax) => cursor.way(SYNTAX),
+            Err(Stop::TooDeep) => cursor.way(TOO_DEEP),
+        }
+    }
+
+    #[inline(always)]
+    fn skip_nested(&mut self, depth: usize) -> Result<(), Stop> {
         // What is open, the innermost in the lowest bit: 1 for an object. There are bits for all that may be.
         const { assert!(MAX_DEPTH <= u128::BITS as usize) };
         let mut objects = 0_u128;
@@ -347,11 +383,11 @@ impl<'a> Cursor<'a> {
                 b't' => self.skip_literal(b"true")?,
                 b'f' => self.skip_literal(b"false")?,
                 b'n' => self.skip_literal(b"null")?,
-                _ => return Err(self.syntax()),
+                _ => return Err(Stop::Syntax),
             }
             loop {
                 if open == 0 {
-                    return Ok(self);
+                    return Ok(());
                 }
                 let object = objects & 1 == 1;
                 if self.eat(b',') {

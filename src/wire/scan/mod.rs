@@ -48,24 +48,22 @@ pub(crate) type Refused = (FrameFault, Text);
 #[inline]
 pub(crate) fn scan(frame: &[u8]) -> Result<Head, Refused> {
     let mut pass = Pass { frame, head: Head::default(), payload_job_id: Text::default(), fault: None };
-    let end = pass.run();
+    let mut cursor = Cursor::new(frame);
+    let end = pass.run(&mut cursor);
     // A frame that is not UTF-8 is told so, whatever else is wrong with it: nothing in it can be trusted to be text.
-    if end != Ok(Ascii(true)) && simdutf8::basic::from_utf8(frame).is_err() {
+    if (end.is_err() || !cursor.is_ascii()) && simdutf8::basic::from_utf8(frame).is_err() {
         return Err((FrameFault::NotUtf8, Text::default()));
     }
     match (end, pass.fault) {
         (Ok(_), None) => Ok(pass.head),
         (Ok(_), Some(fault)) => Err((fault, pass.head.id)),
         (Err(Stop::TooDeep), _) => Err((FrameFault::TooDeep, pass.head.id)),
-        (Err(Stop::Syntax { offset }), _) => Err((FrameFault::Syntax { offset }, Text::default())),
+        (Err(Stop::Syntax), _) => Err((FrameFault::Syntax { offset: cursor.offset() }, Text::default())),
     }
 }
 
-/// Whether a frame that is JSON is known to be ASCII.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Ascii(bool);
-
 /// A header member's string.
+#[derive(Clone, Copy)]
 enum Found {
     Null,
     Text(Text),
@@ -82,17 +80,16 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     #[inline(always)]
-    fn run(&mut self) -> Result<Ascii, Stop> {
-        let mut cursor = Cursor::new(self.frame);
+    fn run(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
         if cursor.token() == b'{' {
-            self.members(&mut cursor)?;
+            self.members(cursor)?;
         } else {
             cursor.skip_value(0)?;
             self.fault = Some(FrameFault::NotAnObject);
         }
         cursor.expect_end()?;
         self.judge();
-        Ok(Ascii(cursor.is_ascii()))
+        Ok(())
     }
 
     /// What only shows once all members are known.
@@ -186,66 +183,69 @@ impl Pass<'_> {
         if there {
             return Ok(Some(likely));
         }
-        let (behind, field) = self.other_field(*cursor)?;
-        *cursor = behind;
-        Ok(field)
-    }
-
-    #[inline(never)]
-    fn other_field<'c>(&self, mut cursor: Cursor<'c>) -> Result<(Cursor<'c>, Option<HeaderField>), Stop> {
         let name = cursor.string()?;
         // serde_json reads the names of a struct's members as text, those further down it skips.
         if !name.is_sound(self.frame) {
-            return Err(Stop::Syntax { offset: cursor.offset() });
+            return Err(Stop::Syntax);
         }
         cursor.expect(b':')?;
-        Ok((cursor, FIELDS.into_iter().find(|field| name.says(field.name().as_bytes(), self.frame))))
+        Ok(self.field_of(name))
+    }
+
+    #[inline(never)]
+    fn field_of(&self, name: Text) -> Option<HeaderField> {
+        FIELDS.into_iter().find(|field| name.says(field.name().as_bytes(), self.frame))
     }
 
     #[inline(always)]
     fn member(&mut self, cursor: &mut Cursor<'_>, field: HeaderField) -> Result<(), Stop> {
         match field {
-            HeaderField::Arcp => {
-                let ours = cursor.eat_all(b"\"1.1\"");
-                if !ours {
-                    *cursor = self.other_version(*cursor)?;
-                }
+            HeaderField::Arcp if cursor.eat_all(b"\"1.1\"") => return Ok(()),
+            HeaderField::EventSeq => return self.event_seq(cursor),
+            HeaderField::Payload => return self.payload(cursor),
+            _ => {}
+        }
+        let found = Pass::text(cursor, 1)?;
+        if let Found::Text(text) = found
+            && text.is_id(self.frame)
+        {
+            match field {
+                HeaderField::Arcp => self.version(found),
+                HeaderField::Id => self.head.id = text,
+                HeaderField::Type => self.head.type_name = text,
+                HeaderField::SessionId => self.head.session_id = text,
+                HeaderField::JobId => self.head.job_id = text,
+                _ => self.head.trace_id = text,
             }
-            HeaderField::Id => self.head.id = self.id(cursor, field)?,
-            HeaderField::Type => self.head.type_name = self.id(cursor, field)?,
-            HeaderField::SessionId => self.head.session_id = self.id(cursor, field)?,
-            HeaderField::JobId => self.head.job_id = self.id(cursor, field)?,
-            HeaderField::TraceId => match Pass::text(cursor, 1)? {
-                Found::Text(text) if text.is_sound(self.frame) => self.head.trace_id = text,
-                Found::Text(_) => self.fail(FrameFault::Field(field)),
-                Found::OtherType | Found::Null => {}
-            },
-            HeaderField::EventSeq => self.event_seq(cursor)?,
-            HeaderField::Payload => self.payload(cursor)?,
+        } else {
+            match field {
+                HeaderField::Arcp => self.version(found),
+                HeaderField::TraceId => self.odd_trace_id(found),
+                _ if matches!(found, Found::Null) => {}
+                _ => self.fail(FrameFault::Field(field)),
+            }
         }
         Ok(())
     }
 
-    #[inline(never)]
-    fn other_version<'c>(&mut self, mut cursor: Cursor<'c>) -> Result<Cursor<'c>, Stop> {
-        match Pass::text(&mut cursor, 1)? {
+    #[cold]
+    fn version(&mut self, found: Found) {
+        match found {
             Found::Text(version) if version.says(b"1.1", self.frame) => {}
             Found::Text(version) if version.is_sound(self.frame) => self.fail(FrameFault::Version),
             Found::Text(_) | Found::OtherType => self.fail(FrameFault::Field(HeaderField::Arcp)),
             Found::Null => {}
         }
-        Ok(cursor)
     }
 
-    /// An id or a name.
-    #[inline(always)]
-    fn id(&mut self, cursor: &mut Cursor<'_>, field: HeaderField) -> Result<Text, Stop> {
-        match Pass::text(cursor, 1)? {
-            Found::Text(text) if text.is_id(self.frame) => return Ok(text),
-            Found::Text(_) | Found::OtherType => self.fail(FrameFault::Field(field)),
-            Found::Null => {}
+    /// Even one that could be no id is told apart from one that is no text (D4).
+    #[cold]
+    fn odd_trace_id(&mut self, found: Found) {
+        match found {
+            Found::Text(text) if text.is_sound(self.frame) => self.head.trace_id = text,
+            Found::Text(_) => self.fail(FrameFault::Field(HeaderField::TraceId)),
+            Found::OtherType | Found::Null => {}
         }
-        Ok(Text::default())
     }
 
     /// A value, `depth` containers deep, that ought to be a string.
