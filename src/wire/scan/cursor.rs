@@ -40,6 +40,22 @@ pub(super) struct Cursor<'a> {
     words: u64,
 }
 
+/// Whether the byte makes an escape with the backslash alone. A look into a table, where a `match` would be a jump
+/// that depends on the text.
+#[inline(always)]
+fn is_letter_of_escape(byte: u8) -> bool {
+    const LETTERS: [bool; 256] = {
+        let mut letters = [false; 256];
+        let mut rest: &[u8] = b"\"\\/bfnrt";
+        while let [letter, others @ ..] = rest {
+            letters[*letter as usize] = true;
+            rest = others;
+        }
+        letters
+    };
+    LETTERS.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
 impl<'a> Cursor<'a> {
     pub(super) fn new(frame: &'a [u8]) -> Cursor<'a> {
         Cursor { frame, at: 0, words: 0 }
@@ -138,18 +154,22 @@ impl<'a> Cursor<'a> {
         if self.at == self.frame.len() { Ok(()) } else { Err(Stop::Syntax) }
     }
 
-    /// The string that must come next.
+    /// Goes over the string that must come next; whether there are escapes in it.
     #[inline(always)]
-    pub(super) fn string(&mut self) -> Result<Text, Stop> {
+    pub(super) fn skip_whole_string(&mut self) -> Result<bool, Stop> {
         self.expect(b'"')?;
-        let start = self.at;
-        let escaped = self.skip_string()?;
-        Ok(Text::new(start, self.at - 1, escaped))
+        self.skip_string()
+    }
+
+    /// The string that ends here and began, with its quote, at an offset.
+    #[inline(always)]
+    pub(super) fn text(&self, start: usize, escaped: bool) -> Text {
+        Text::new(start + 1, self.at - 1, escaped)
     }
 
     /// Goes over the rest of a string whose opening quote is behind; whether there are escapes in it.
     #[inline(always)]
-    pub(super) fn skip_string(&mut self) -> Result<bool, Stop> {
+    fn skip_string(&mut self) -> Result<bool, Stop> {
         let long = self.at + LONG;
         while let Some(word) = self.word() {
             self.words |= word;
@@ -193,8 +213,25 @@ impl<'a> Cursor<'a> {
     fn behind_rest_of_string(frame: &'a [u8], at: usize) -> Way {
         let mut cursor = Cursor { frame, at, words: 0 };
         let mut flags = 0;
+        let mut long = at + LONG;
         loop {
-            cursor.skip_run();
+            if let Some(word) = cursor.word() {
+                cursor.words |= word;
+                let stops = string::stops(word);
+                if stops == 0 {
+                    cursor.at += 8;
+                    if cursor.at == long {
+                        cursor.skip_blocks();
+                    }
+                    continue;
+                }
+                cursor.at += stops.trailing_zeros() as usize / 8;
+            } else {
+                while let Some(byte @ (0x20..=b'!' | b'#'..=b'[' | b']'..)) = cursor.frame.get(cursor.at) {
+                    cursor.words |= u64::from(*byte);
+                    cursor.at += 1;
+                }
+            }
             match cursor.byte() {
                 b'"' => {
                     cursor.at += 1;
@@ -205,40 +242,14 @@ impl<'a> Cursor<'a> {
                     if cursor.skip_escape().is_err() {
                         return cursor.way(SYNTAX);
                     }
+                    long = cursor.at + LONG;
                 }
                 _ => return cursor.way(SYNTAX),
             }
         }
     }
 
-    /// Goes on to the next byte at which a string cannot simply go on.
-    #[inline(always)]
-    fn skip_run(&mut self) {
-        for _ in 0..LONG / 8 {
-            if self.skip_word_of_run() {
-                return;
-            }
-        }
-        self.skip_blocks();
-        while !self.skip_word_of_run() {}
-    }
-
-    /// Goes over up to eight bytes of a string; whether the end of a run is here.
-    #[inline(always)]
-    fn skip_word_of_run(&mut self) -> bool {
-        let Some(word) = self.word() else {
-            while let Some(byte @ (0x20..=b'!' | b'#'..=b'[' | b']'..)) = self.frame.get(self.at) {
-                self.words |= u64::from(*byte);
-                self.at += 1;
-            }
-            return true;
-        };
-        self.words |= word;
-        let stops = string::stops(word);
-        self.at += stops.trailing_zeros() as usize / 8;
-        stops != 0
-    }
-
+    /// Goes over the blocks in which a string does nothing but go on.
     #[inline(always)]
     fn skip_blocks(&mut self) {
         let (blocks, _) = self.frame.get(self.at..).unwrap_or_default().as_chunks::<BLOCK>();
@@ -255,7 +266,7 @@ impl<'a> Cursor<'a> {
     fn skip_escape(&mut self) -> Result<(), Stop> {
         self.at += 1;
         match self.byte() {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            byte if is_letter_of_escape(byte) => self.at += 1,
             b'u' => {
                 self.at += 1;
                 for _ in 0..4 {
@@ -325,8 +336,7 @@ impl<'a> Cursor<'a> {
     /// Goes over the name of a member and its colon.
     #[inline(always)]
     fn skip_name(&mut self) -> Result<(), Stop> {
-        self.expect(b'"')?;
-        self.skip_string()?;
+        self.skip_whole_string()?;
         self.expect(b':')
     }
 

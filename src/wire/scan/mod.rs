@@ -62,14 +62,6 @@ pub(crate) fn scan(frame: &[u8]) -> Result<Head, Refused> {
     }
 }
 
-/// A header member's string.
-#[derive(Clone, Copy)]
-enum Found {
-    Null,
-    Text(Text),
-    OtherType,
-}
-
 struct Pass<'a> {
     frame: &'a [u8],
     head: Head,
@@ -183,7 +175,10 @@ impl Pass<'_> {
         if there {
             return Ok(Some(likely));
         }
-        let name = cursor.string()?;
+        cursor.token();
+        let start = cursor.offset();
+        let escaped = cursor.skip_whole_string()?;
+        let name = cursor.text(start, escaped);
         // serde_json reads the names of a struct's members as text, those further down it skips.
         if !name.is_sound(self.frame) {
             return Err(Stop::Syntax);
@@ -205,56 +200,45 @@ impl Pass<'_> {
             HeaderField::Payload => return self.payload(cursor),
             _ => {}
         }
-        let found = Pass::text(cursor, 1)?;
-        if let Found::Text(text) = found
-            && text.is_id(self.frame)
-        {
-            match field {
-                HeaderField::Arcp => self.version(found),
-                HeaderField::Id => self.head.id = text,
-                HeaderField::Type => self.head.type_name = text,
-                HeaderField::SessionId => self.head.session_id = text,
-                HeaderField::JobId => self.head.job_id = text,
-                _ => self.head.trace_id = text,
-            }
+        let first = cursor.token();
+        let start = cursor.offset();
+        if first == b'"' {
+            let escaped = cursor.skip_whole_string()?;
+            self.text_member(field, cursor.text(start, escaped));
         } else {
-            match field {
-                HeaderField::Arcp => self.version(found),
-                HeaderField::TraceId => self.odd_trace_id(found),
-                _ if matches!(found, Found::Null) => {}
-                _ => self.fail(FrameFault::Field(field)),
+            cursor.skip_value(1)?;
+            if first != b'n' && field != HeaderField::TraceId {
+                self.fail(FrameFault::Field(field));
             }
         }
         Ok(())
     }
 
-    #[cold]
-    fn version(&mut self, found: Found) {
-        match found {
-            Found::Text(version) if version.says(b"1.1", self.frame) => {}
-            Found::Text(version) if version.is_sound(self.frame) => self.fail(FrameFault::Version),
-            Found::Text(_) | Found::OtherType => self.fail(FrameFault::Field(HeaderField::Arcp)),
-            Found::Null => {}
-        }
-    }
-
-    /// Even one that could be no id is told apart from one that is no text (D4).
-    #[cold]
-    fn odd_trace_id(&mut self, found: Found) {
-        match found {
-            Found::Text(text) if text.is_sound(self.frame) => self.head.trace_id = text,
-            Found::Text(_) => self.fail(FrameFault::Field(HeaderField::TraceId)),
-            Found::OtherType | Found::Null => {}
-        }
-    }
-
-    /// A value, `depth` containers deep, that ought to be a string.
     #[inline(always)]
-    fn text(cursor: &mut Cursor<'_>, depth: usize) -> Result<Found, Stop> {
-        match cursor.token() {
-            b'"' => cursor.string().map(Found::Text),
-            b'n' => cursor.skip_value(depth).map(|()| Found::Null),
-            _ => cursor.skip_value(depth).map(|()| Found::OtherType),
+    fn text_member(&mut self, field: HeaderField, text: Text) {
+        if !text.is_id(self.frame) {
+            return self.odd_text_member(field, text);
+        }
+        match field {
+            HeaderField::Id => self.head.id = text,
+            HeaderField::Type => self.head.type_name = text,
+            HeaderField::SessionId => self.head.session_id = text,
+            HeaderField::TraceId => self.head.trace_id = text,
+            HeaderField::JobId => self.head.job_id = text,
+            _ => self.odd_text_member(field, text),
+        }
+    }
+
+    /// A string that could be no id, or a version.
+    #[cold]
+    #[inline(never)]
+    fn odd_text_member(&mut self, field: HeaderField, text: Text) {
+        match field {
+            HeaderField::Arcp if text.says(b"1.1", self.frame) => {}
+            HeaderField::Arcp if text.is_sound(self.frame) => self.fail(FrameFault::Version),
+            // Whatever it is, it costs the message nothing, as long as it is text (D4).
+            HeaderField::TraceId if text.is_sound(self.frame) => self.head.trace_id = text,
+            _ => self.fail(FrameFault::Field(field)),
         }
     }
 
@@ -303,34 +287,65 @@ impl Pass<'_> {
             return Ok(());
         }
         loop {
-            if cursor.eat_all(b"\"kind\":") {
-                self.head.event_kind = self.readable(cursor)?;
+            let name = if cursor.eat_all(b"\"kind\":") {
+                Name::Kind
             } else {
-                let name = cursor.string()?;
+                cursor.token();
+                let start = cursor.offset();
+                let escaped = cursor.skip_whole_string()?;
+                let name = cursor.text(start, escaped);
                 cursor.expect(b':')?;
-                if name.says(b"job_id", self.frame) {
-                    // One peer's empty string is another's absent member.
-                    let job_id = self.readable(cursor)?;
-                    self.payload_job_id = if job_id.says(b"", self.frame) { Text::default() } else { job_id };
-                } else if name.says(b"kind", self.frame) {
-                    self.head.event_kind = self.readable(cursor)?;
-                } else {
-                    cursor.skip_value(2)?;
-                }
+                Name::of(name, self.frame)
+            };
+            let is_text = cursor.token() == b'"';
+            let start = cursor.offset();
+            if !is_text {
+                cursor.skip_value(2)?;
+                self.payload_member(name, Text::default());
+            } else {
+                let escaped = cursor.skip_whole_string()?;
+                self.payload_member(name, cursor.text(start, escaped));
             }
             if !cursor.eat(b',') {
                 return cursor.expect(b'}');
             }
-            cursor.token();
         }
     }
 
+    /// The string of a member of the payload; absent, if it is none.
     #[inline(always)]
-    fn readable(&self, cursor: &mut Cursor<'_>) -> Result<Text, Stop> {
-        Ok(match Pass::text(cursor, 2)? {
-            Found::Text(text) if text.is_sound(self.frame) => text,
-            _ => Text::default(),
-        })
+    fn payload_member(&mut self, name: Name, text: Text) {
+        if let Name::Other = name {
+            return;
+        }
+        let text = if text.is_sound(self.frame) { text } else { Text::default() };
+        if let Name::Kind = name {
+            self.head.event_kind = text;
+        } else {
+            // One peer's empty string is another's absent member.
+            self.payload_job_id = if text.says(b"", self.frame) { Text::default() } else { text };
+        }
+    }
+}
+
+/// The name of a member of the payload.
+#[derive(Clone, Copy)]
+enum Name {
+    Kind,
+    JobId,
+    Other,
+}
+
+impl Name {
+    #[inline(always)]
+    fn of(name: Text, frame: &[u8]) -> Name {
+        if name.says(b"job_id", frame) {
+            Name::JobId
+        } else if name.says(b"kind", frame) {
+            Name::Kind
+        } else {
+            Name::Other
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) struct Text {
 
 impl Text {
     /// The string between two offsets, of which the first lies behind the opening quote.
+    #[inline(always)]
     pub(super) fn new(start: usize, end: usize, escaped: bool) -> Text {
         Text { start: start as u32, end: end as u32 | if escaped { ESCAPED } else { 0 } }
     }
@@ -53,21 +54,23 @@ impl Text {
     }
 
     /// Whether every surrogate in it has its other half (D39).
+    #[inline(always)]
     pub(super) fn is_sound(self, frame: &[u8]) -> bool {
-        self.is_plain() || self.unescaped(frame).all(|byte| byte.is_ok())
+        self.is_plain() || self.unescaped_len(frame).is_some()
     }
 
     /// Whether it can be an id or a name: sound, not empty, not above the cap (D3).
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_id(self, frame: &[u8]) -> bool {
-        let len = if self.is_plain() {
-            (self.end - self.start) as usize
-        } else if self.is_sound(frame) {
-            self.unescaped(frame).take(MAX_ID_LEN + 1).count()
-        } else {
-            0
-        };
+        let len =
+            if self.is_plain() { (self.end - self.start) as usize } else { self.unescaped_len(frame).unwrap_or(0) };
         (1..=MAX_ID_LEN).contains(&len)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unescaped_len(self, frame: &[u8]) -> Option<usize> {
+        self.unescaped(frame).try_fold(0, |len, byte| byte.ok().map(|_| len + 1))
     }
 
     /// Whether two strings of one frame say the same.
@@ -79,10 +82,14 @@ impl Text {
     }
 
     /// Whether the string says `text`.
+    #[inline(always)]
     pub(super) fn says(self, text: &[u8], frame: &[u8]) -> bool {
-        if self.is_plain() {
-            return self.raw(frame) == Some(text);
-        }
+        if self.is_plain() { self.raw(frame) == Some(text) } else { self.says_unescaped(text, frame) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn says_unescaped(self, text: &[u8], frame: &[u8]) -> bool {
         self.unescaped(frame).eq(text.iter().map(|byte| Ok(*byte)))
     }
 
