@@ -98,7 +98,10 @@ impl Envelope {
     /// The type, if it is one of §6 and §7.
     #[must_use]
     pub fn message_type(&self) -> Option<MessageType> {
-        MessageType::from_name(&self.type_name())
+        match self.head.message_type {
+            None if self.head.type_name.is_escaped() => MessageType::from_name(&self.type_name()),
+            known => known,
+        }
     }
 
     /// The session that the sender means; absent stands for the transport's own (D16).
