@@ -57,7 +57,10 @@ impl Addressee {
             correlation_id: None,
             job_id: None,
         };
-        let mut header = Header::new("msg_refusal", MessageType::SessionError);
+        // There is no session to count in: the client's own id makes this one unique.
+        let named: String = self.message_id.as_deref().unwrap_or("hello").chars().take(64).collect();
+        let id = alloc::format!("msg_re_{named}");
+        let mut header = Header::new(&id, MessageType::SessionError);
         header.session_id = Some(self.session_id.as_deref().unwrap_or("sess_none"));
         encode(&header, &payload).unwrap_or_default()
     }
