@@ -1,6 +1,9 @@
 //! One message as it came off the wire.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString;
 use core::fmt;
 
 use bytes::Bytes;
@@ -32,12 +35,26 @@ pub struct Envelope {
     head: Head,
 }
 
-/// The payload does not have the shape that its type asks for.
-#[derive(Debug, thiserror::Error)]
-#[error("the payload of {type_name} is not as the protocol has it: {source}")]
+/// The payload does not have the shape that its type asks for. It says what was asked for and where, and never
+/// what stood there, which may be a secret in the wrong place (D3).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the payload of {type_name} is not as the protocol has it: {reason}")]
 pub struct PayloadError {
-    type_name: alloc::boxed::Box<str>,
-    source: serde_json::Error,
+    type_name: Box<str>,
+    reason: Box<str>,
+}
+
+/// What serde says of a misfit, without the text that it quotes from the payload.
+fn reason(error: &serde_json::Error) -> Box<str> {
+    let said = error.to_string();
+    match said.split_once('"') {
+        None => said.into(),
+        // Of the payload's own quotes none is the last one before what was asked for.
+        Some((misfit, rest)) => match rest.rsplit_once("\", expected ") {
+            Some((_, expected)) => format!("{}, expected {expected}", misfit.trim_end()).into(),
+            None => format!("another value was asked for at line {} column {}", error.line(), error.column()).into(),
+        },
+    }
 }
 
 impl Envelope {
@@ -81,7 +98,10 @@ impl Envelope {
     /// The type, if it is one of §6 and §7.
     #[must_use]
     pub fn message_type(&self) -> Option<MessageType> {
-        MessageType::from_name(&self.type_name())
+        match self.head.message_type {
+            None if self.head.type_name.is_escaped() => MessageType::from_name(&self.type_name()),
+            known => known,
+        }
     }
 
     /// The session that the sender means; absent stands for the transport's own (D16).
@@ -148,7 +168,7 @@ impl Envelope {
     /// When the payload has another shape. The envelope stays as it is.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
         serde_json::from_slice(self.payload_bytes())
-            .map_err(|source| PayloadError { type_name: self.type_name().into(), source })
+            .map_err(|error| PayloadError { type_name: self.type_name().into(), reason: reason(&error) })
     }
 }
 

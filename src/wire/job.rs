@@ -11,6 +11,7 @@ use super::lease::{Budget, Credential, Lease, LeaseConstraints};
 use super::listing::JobStatus;
 use super::raw::RawJson;
 use super::session::{lenient_timestamp, null_as_default};
+use crate::feature::Feature;
 use crate::time::Timestamp;
 
 /// `job.submit` (§7.1).
@@ -57,6 +58,16 @@ impl JobSubmit {
     }
 }
 
+impl JobSubmit {
+    /// The features without which this may not be sent (§7.5, §9.5-§9.7).
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+        let version = self.agent.contains('@').then_some(Feature::AgentVersions);
+        let expiry = self.lease_constraints.and_then(|constraints| constraints.feature());
+        let lease = self.lease_request.iter().flat_map(Lease::features);
+        version.into_iter().chain(expiry).chain(lease)
+    }
+}
+
 /// `job.accepted` (§7.1).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct JobAccepted {
@@ -66,7 +77,8 @@ pub struct JobAccepted {
     /// The same as one peer writes it; sent only as a dialect (D40).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
-    /// The new job.
+    /// The new job; empty if the peer names it in the envelope alone (D34), which is then the place to look.
+    #[serde(default = "JobId::absent", deserialize_with = "JobId::or_absent")]
     pub job_id: JobId,
     /// The agent as resolved: `name@version`; empty if the peer left it out.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -118,24 +130,62 @@ impl JobAccepted {
     }
 }
 
+impl JobAccepted {
+    /// The features without which this may not be sent (§9.5-§9.8).
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+        authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())
+    }
+}
+
+fn authority_features(
+    lease: &Lease,
+    constraints: Option<LeaseConstraints>,
+    has_budget: bool,
+    has_credentials: bool,
+) -> impl Iterator<Item = Feature> {
+    let expiry = constraints.and_then(|constraints| constraints.feature());
+    let budget = has_budget.then_some(Feature::CostBudget);
+    let credentials = has_credentials.then_some(Feature::ProvisionedCredentials);
+    lease.features().chain(expiry).chain(budget).chain(credentials)
+}
+
 /// `job.result` (§8.4): the job ended well.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(from = "JobResultMembers")]
 pub struct JobResult {
     /// `success`, unless the peer says otherwise.
-    #[serde(default, deserialize_with = "null_as_default")]
     pub final_status: JobStatus,
-    /// The result, inline; one peer calls it `output` (D35).
-    #[serde(default, alias = "output", skip_serializing_if = "Option::is_none")]
+    /// The result, inline; one peer calls it `output` (D35). Null is not sent: it reads as absent (D2).
+    #[serde(skip_serializing_if = "RawJson::is_nothing")]
     pub result: Option<RawJson>,
     /// The streamed result, in place of an inline one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub result_id: Option<ResultId>,
     /// The streamed result's length in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub result_size: Option<u64>,
     /// For a human.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+}
+
+/// Both names of the result in one payload are no error, as two for one member would be.
+#[derive(Deserialize)]
+struct JobResultMembers {
+    #[serde(default, deserialize_with = "null_as_default")]
+    final_status: JobStatus,
+    result: Option<RawJson>,
+    output: Option<RawJson>,
+    result_id: Option<ResultId>,
+    result_size: Option<u64>,
+    summary: Option<String>,
+}
+
+impl From<JobResultMembers> for JobResult {
+    fn from(members: JobResultMembers) -> JobResult {
+        let JobResultMembers { final_status, result, output, result_id, result_size, summary } = members;
+        JobResult { final_status, result: result.or(output), result_id, result_size, summary }
+    }
 }
 
 impl JobResult {
@@ -268,10 +318,11 @@ pub struct JobSubscribed {
     /// The same as one peer writes it; sent only as a dialect (D40).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
-    /// The job.
+    /// The job; empty if the peer names it in the envelope alone (D34), which is then the place to look.
+    #[serde(default = "JobId::absent", deserialize_with = "JobId::or_absent")]
     pub job_id: JobId,
     /// How it stands.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default = "JobStatus::unsaid", deserialize_with = "JobStatus::or_unsaid")]
     pub current_status: JobStatus,
     /// The agent: `name@version`.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -321,6 +372,13 @@ impl JobSubscribed {
             replayed: false,
             credentials: None,
         }
+    }
+}
+
+impl JobSubscribed {
+    /// The features without which this may not be sent (§9.5-§9.8).
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+        authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())
     }
 }
 

@@ -56,7 +56,7 @@ impl Lease {
     }
 
     /// The features without which this lease may not be sent (§9.6, §9.7).
-    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> + use<> {
         let members: BTreeMap<String, serde::de::IgnoredAny> = self.0.parse().unwrap_or_default();
         [Feature::CostBudget, Feature::ModelUse].into_iter().filter(move |feature| members.contains_key(feature.name()))
     }
@@ -68,6 +68,13 @@ pub struct LeaseConstraints {
     /// When the lease ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+}
+
+impl LeaseConstraints {
+    /// The feature without which these may not be sent (§9.5).
+    pub(crate) fn feature(self) -> Option<Feature> {
+        self.expires_at.map(|_| Feature::LeaseExpiresAt)
+    }
 }
 
 /// What is left of each budget, by currency (§9.6).

@@ -1,0 +1,110 @@
+//! A client's acknowledgements: marked by the application, coalesced by the session (A9, D25).
+
+use core::time::Duration;
+
+use super::config::AckPolicy;
+use crate::error::AckError;
+use crate::time::Instant;
+
+#[derive(Clone, Debug)]
+pub(super) struct Acks {
+    policy: AckPolicy,
+    /// The last event that `poll_event` gave out.
+    polled: u64,
+    /// The application has durably processed all up to this.
+    processed: u64,
+    /// What the runtime was told on this attachment.
+    said: u64,
+    /// Since when something is unsaid.
+    since: Option<Instant>,
+    /// It goes out with the next transmission.
+    due: bool,
+    /// `Lagging` was told since the last mark.
+    lag_told: bool,
+}
+
+impl Acks {
+    pub(super) const fn new(policy: AckPolicy) -> Acks {
+        Acks { policy, polled: 0, processed: 0, said: 0, since: None, due: false, lag_told: false }
+    }
+
+    pub(super) fn processed(&self) -> u64 {
+        self.processed
+    }
+
+    /// `poll_event` gives out `seq`; events before it were given out or reported lost.
+    pub(super) fn polled(&mut self, seq: u64, now: Instant, batch: u64) {
+        self.polled = self.polled.max(seq);
+        if self.policy == AckPolicy::OnPoll {
+            self.advance(self.polled, now, batch);
+        }
+    }
+
+    /// `poll_event` tells that the events up to `to` are lost: there is nothing to process in them (D25).
+    pub(super) fn skipped(&mut self, from: u64, to: u64, now: Instant, batch: u64) {
+        self.polled = self.polled.max(to);
+        if self.policy == AckPolicy::OnPoll || self.processed + 1 == from {
+            self.advance(to, now, batch);
+        }
+    }
+
+    pub(super) fn mark(&mut self, seq: u64, now: Instant, batch: u64) -> Result<(), AckError> {
+        if seq > self.polled {
+            return Err(AckError::NotPolled { seq, polled: self.polled });
+        }
+        if seq < self.processed {
+            return Err(AckError::Backwards { seq, processed: self.processed });
+        }
+        self.lag_told = false;
+        self.advance(seq, now, batch);
+        Ok(())
+    }
+
+    fn advance(&mut self, seq: u64, now: Instant, batch: u64) {
+        if seq <= self.processed {
+            return;
+        }
+        self.processed = seq;
+        self.since = self.since.or(Some(now));
+        self.due |= self.processed - self.said >= batch;
+    }
+
+    /// Whether to tell that the application does not keep up, once until it marks again.
+    pub(super) fn tells_lag(&mut self, after: u64) -> bool {
+        let lags = self.policy == AckPolicy::Manual && !self.lag_told && self.unprocessed() >= after;
+        self.lag_told |= lags;
+        lags
+    }
+
+    /// A new attachment: what was said may have been lost with the old one.
+    pub(super) fn attached(&mut self) {
+        self.said = 0;
+        self.since = None;
+        self.due = self.processed > 0;
+    }
+
+    /// Says what is unsaid with the next transmission.
+    pub(super) fn flush(&mut self) {
+        self.due = self.processed > self.said;
+    }
+
+    pub(super) fn deadline(&self, delay: Duration) -> Option<Instant> {
+        self.since.filter(|_| !self.due).map(|since| since + delay)
+    }
+
+    /// Events that were polled and are not marked.
+    pub(super) fn unprocessed(&self) -> u64 {
+        self.polled.saturating_sub(self.processed)
+    }
+
+    /// What to say now.
+    pub(super) fn take(&mut self) -> Option<u64> {
+        if !self.due {
+            return None;
+        }
+        self.due = false;
+        self.since = None;
+        self.said = self.processed;
+        Some(self.processed)
+    }
+}

@@ -1,0 +1,453 @@
+//! The client's side of a session: its life and its commands.
+
+mod handshake;
+mod receive;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::Session;
+use super::ack::Acks;
+use super::config::{ClientConfig, Farewell, Limits};
+use super::event::{ClientEvent, SessionInfo};
+use super::phase::{Phase, Step};
+use super::reorder::Reorder;
+use super::requests::{RequestFailure, RequestId, Requests};
+use super::role::Machine;
+use super::timers::Timer;
+use crate::error::{AckError, CloseReason, ConnectFailure, DetachReason, ResumeError, SendError, Violation};
+use crate::feature::Feature;
+use crate::time::Now;
+use crate::wire::{
+    Ack, Bye, Credentials, Envelope, JobCancel, JobId, JobQuery, JobSubmit, JobSubscribe, JobUnsubscribe,
+    MalformedFrame, MessageType, ResumeToken, TraceId,
+};
+
+/// The role of whoever submits, watches and controls jobs.
+#[derive(Clone, Copy, Debug)]
+pub enum Client {}
+
+/// What only a client remembers.
+#[derive(Clone)]
+pub struct State {
+    config: Arc<ClientConfig>,
+    /// Renewed ones, in place of the configuration's.
+    credentials: Option<Credentials>,
+    token: Option<ResumeToken>,
+    info: Option<Arc<SessionInfo>>,
+    acks: Acks,
+    order: Reorder,
+    requests: Requests,
+}
+
+/// Beginning and end.
+impl Session<Client> {
+    /// Begins a session: the hello is ready to be sent. `Connected` follows when the welcome has come (A2), or
+    /// `Closed` if it has not.
+    #[must_use]
+    pub fn connect(now: Now, config: impl Into<Arc<ClientConfig>>) -> Session<Client> {
+        handshake::connect(now, config.into())
+    }
+
+    /// Begins a new transport for a detached session: a hello that resumes it is ready to be sent (§6.3, D13).
+    /// `Resumed` follows, or `Detached` if this attempt failed and another may succeed, or `Closed` if the runtime
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not detached, or cannot be resumed.
+    pub fn resume(&mut self, now: Now) -> Result<(), ResumeError> {
+        match self.phase() {
+            Phase::Detached => {}
+            Phase::Closed => return Err(ResumeError::Closed),
+            phase => return Err(ResumeError::NotDetached(phase)),
+        }
+        if self.role.token.is_none() {
+            return Err(ResumeError::NoToken);
+        }
+        if !self.wants_input() {
+            return Err(ResumeError::EventsPending);
+        }
+        let now = self.tick(now);
+        self.begin_resume(now);
+        self.set_timers();
+        Ok(())
+    }
+
+    /// Ends the session politely (A13): what is processed is acknowledged, `session.bye` goes out, and events are
+    /// delivered until the runtime has answered, at most [`ClientConfig::close_timeout`]. Then `Closed`; at once
+    /// where there is no open transport. Jobs go on.
+    pub fn close(&mut self, now: Now, reason: &str) {
+        let now = self.tick(now);
+        if self.phase() == Phase::Open && self.core.phase.step(Step::CloseAsked) {
+            let message = match self.role.config.farewell {
+                Farewell::Bye => MessageType::SessionBye,
+                Farewell::Close => MessageType::SessionClose,
+            };
+            let frame = self.core.frame(message, &Bye { reason: Some(reason.into()) });
+            self.core.outbox.set_farewell([frame]);
+            self.role.acks.flush();
+            self.core.heartbeat.stop();
+            self.core.timers.set(Timer::Close, Some(now.mono + self.role.config.close_timeout));
+        } else if self.phase() != Phase::Closing {
+            self.end(CloseReason::Requested);
+            self.core.outbox.clear();
+        }
+        self.set_timers();
+    }
+
+    /// Takes other credentials for the next resume, where the first have run out meanwhile.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.role.credentials = Some(credentials);
+    }
+
+    /// What the welcome said; `None` before it.
+    #[must_use]
+    pub fn info(&self) -> Option<&Arc<SessionInfo>> {
+        self.role.info.as_ref()
+    }
+
+    /// The token for the next resume: rotated by every welcome.
+    #[must_use]
+    pub fn resume_token(&self) -> Option<&ResumeToken> {
+        self.role.token.as_ref()
+    }
+
+    /// The highest event up to which all were received (D28).
+    #[must_use]
+    pub fn last_event_seq(&self) -> u64 {
+        self.role.order.received()
+    }
+
+    /// The highest event up to which all are marked as processed (D25).
+    #[must_use]
+    pub fn last_processed_seq(&self) -> u64 {
+        self.role.acks.processed()
+    }
+}
+
+/// Acknowledgements.
+impl Session<Client> {
+    /// Says that all events up to `seq` are durably processed (A9). The session acknowledges them with others
+    /// within [`ClientConfig::ack_delay`].
+    ///
+    /// Whoever forgets this under [`AckPolicy::Manual`](crate::AckPolicy::Manual) fills the runtime's window and stops
+    /// it: see [`ClientEvent::Lagging`].
+    ///
+    /// # Errors
+    ///
+    /// When `seq` has not been polled yet, or lies behind an earlier mark.
+    pub fn mark_processed(&mut self, now: Now, seq: u64) -> Result<(), AckError> {
+        let now = self.tick(now);
+        let batch = self.role.config.ack_batch;
+        self.role.acks.mark(seq, now.mono, batch)?;
+        self.set_timers();
+        Ok(())
+    }
+
+    /// Acknowledges what is marked with the next transmission, without waiting for more.
+    ///
+    /// # Errors
+    ///
+    /// When `ack` was not negotiated, or the session is not open.
+    pub fn flush_acks(&mut self, now: Now) -> Result<(), SendError> {
+        self.tick(now);
+        self.check_open(Some(Feature::Ack))?;
+        self.role.acks.flush();
+        self.set_timers();
+        Ok(())
+    }
+}
+
+/// Requests. Each is answered by exactly one event, at the latest after [`ClientConfig::request_timeout`].
+impl Session<Client> {
+    /// Asks for a job (§7.1): `Accepted` or `RequestFailed` follows.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not open, a feature is missing (`name@version`, `expires_at`, a budget, a model), or
+    /// too much waits already.
+    pub fn submit(&mut self, now: Now, submit: &JobSubmit) -> Result<RequestId, SendError> {
+        self.submit_with(now, submit, None)
+    }
+
+    /// [`submit`](Session::submit) under a trace of the caller's (§11), which also helps with runtimes that do not say
+    /// which submit they answer (D12).
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Session::submit).
+    pub fn submit_traced(&mut self, now: Now, submit: &JobSubmit, trace: TraceId) -> Result<RequestId, SendError> {
+        self.submit_with(now, submit, Some(trace))
+    }
+
+    fn submit_with(&mut self, now: Now, submit: &JobSubmit, trace: Option<TraceId>) -> Result<RequestId, SendError> {
+        if submit.agent.is_empty() {
+            return Err(SendError::Invalid("the agent has no name"));
+        }
+        if let Some(missing) = submit.features().find(|feature| !self.core.features.contains(*feature)) {
+            self.check_open(None)?;
+            return Err(SendError::FeatureNotNegotiated(missing));
+        }
+        self.request(now, MessageType::JobSubmit, None, trace, submit)
+    }
+
+    /// Asks that a job be cancelled (§7.4): `Cancelled` or `RequestFailed` follows.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not open, or too much waits already.
+    pub fn cancel(&mut self, now: Now, job_id: &JobId, reason: Option<String>) -> Result<RequestId, SendError> {
+        let payload = JobCancel { job_id: Some(job_id.clone()), reason };
+        self.request(now, MessageType::JobCancel, Some(job_id), None, &payload)
+    }
+
+    /// Asks for the events of a job of another session, or of an earlier time (§7.6): `Subscribed` or
+    /// `RequestFailed` follows. With `history`, what came after that event (in the numbering of the job's own
+    /// session) is replayed, as far as it is still there.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not open, `subscribe` was not negotiated, or too much waits already.
+    pub fn subscribe(&mut self, now: Now, job_id: &JobId, history: Option<u64>) -> Result<RequestId, SendError> {
+        let payload =
+            JobSubscribe { job_id: Some(job_id.clone()), from_event_seq: history, history: history.map(|_| true) };
+        self.request(now, MessageType::JobSubscribe, Some(job_id), None, &payload)
+    }
+
+    /// Ends a subscription (§7.6); not answered.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not open, `subscribe` was not negotiated, or too much waits already.
+    pub fn unsubscribe(&mut self, now: Now, job_id: &JobId) -> Result<(), SendError> {
+        self.tick(now);
+        self.check_open(Some(Feature::Subscribe))?;
+        let payload = JobUnsubscribe { job_id: Some(job_id.clone()) };
+        self.queue(MessageType::JobUnsubscribe, Some(job_id), None, &payload).map(|_| ())
+    }
+
+    /// Asks for a page of jobs (A11): `Jobs` or `RequestFailed` follows.
+    ///
+    /// # Errors
+    ///
+    /// When the session is not open, `list_jobs` was not negotiated, or too much waits already.
+    pub fn list_jobs(&mut self, now: Now, query: &JobQuery) -> Result<RequestId, SendError> {
+        if query.limit == Some(0) {
+            return Err(SendError::Invalid("a page of 0 jobs"));
+        }
+        self.request(now, MessageType::SessionListJobs, None, None, query)
+    }
+
+    fn check_open(&self, feature: Option<Feature>) -> Result<(), SendError> {
+        match self.phase() {
+            Phase::Open => {}
+            Phase::Closed => return Err(SendError::Closed),
+            phase => return Err(SendError::NotOpen(phase)),
+        }
+        match feature.filter(|feature| !self.core.features.contains(*feature)) {
+            Some(missing) => Err(SendError::FeatureNotNegotiated(missing)),
+            None => Ok(()),
+        }
+    }
+
+    fn request<P: Serialize>(
+        &mut self,
+        now: Now,
+        message: MessageType,
+        job_id: Option<&JobId>,
+        trace_id: Option<TraceId>,
+        payload: &P,
+    ) -> Result<RequestId, SendError> {
+        let now = self.tick(now);
+        self.check_open(message.feature())?;
+        let limit = self.role.config.limits.open_requests;
+        if self.role.requests.open_count() >= limit {
+            return Err(SendError::TooManyRequests(limit));
+        }
+        let message_id = self.queue(message, job_id, trace_id, payload)?;
+        let deadline = now.mono + self.role.config.request_timeout;
+        let request = self.role.requests.add(message_id.as_str(), message, job_id.cloned(), trace_id, deadline, limit);
+        self.set_timers();
+        Ok(request)
+    }
+
+    /// Queues a message of ours; gives its id.
+    fn queue<P: Serialize>(
+        &mut self,
+        message: MessageType,
+        job_id: Option<&JobId>,
+        trace_id: Option<TraceId>,
+        payload: &P,
+    ) -> Result<super::core::ShortText, SendError> {
+        let (id, frame) = self.core.named_frame(message, job_id.map(JobId::as_str), trace_id, None, payload)?;
+        let limits = &self.role.config.limits;
+        if frame.len() > limits.max_frame {
+            return Err(SendError::TooLarge { len: frame.len(), limit: limits.max_frame });
+        }
+        self.core.outbox.push_control(frame, limits).map_err(|_| SendError::QueueFull)?;
+        Ok(id)
+    }
+}
+
+impl Session<Client> {
+    /// The end: requests fail, `Closed` is told.
+    fn end(&mut self, reason: CloseReason) {
+        if self.core.phase.step(Step::Ended) {
+            self.fail_requests();
+            self.role.order.drop_held();
+            self.core.end();
+            self.push(ClientEvent::Closed(reason), 0);
+        }
+    }
+
+    fn fail_requests(&mut self) {
+        while let Some(request) = self.role.requests.disconnect() {
+            self.push(ClientEvent::RequestFailed { request, failure: RequestFailure::Disconnected }, 0);
+        }
+    }
+
+    /// How long a lost session may be resumed (D17).
+    fn window(&self) -> ::core::time::Duration {
+        let window = self.role.info.as_ref().map(|info| info.resume_window).unwrap_or_default();
+        match self.role.config.give_up_after {
+            Some(longer) if self.core.features.contains(Feature::Ack) => longer,
+            Some(other) => window.min(other),
+            None => window,
+        }
+    }
+}
+
+impl Machine for Client {
+    type Event = ClientEvent;
+    type State = State;
+
+    fn limits(state: &State) -> &Limits {
+        &state.config.limits
+    }
+
+    fn held_bytes(state: &State) -> usize {
+        state.order.held_bytes()
+    }
+
+    fn violation(violation: Violation) -> ClientEvent {
+        ClientEvent::Violation(violation)
+    }
+
+    fn heard(_session: &mut Session<Client>) {}
+
+    fn receive(session: &mut Session<Client>, now: Now, envelope: Envelope) {
+        if session.phase().is_handshake() {
+            session.receive_in_handshake(now, &envelope);
+        } else {
+            session.receive(now, envelope);
+        }
+    }
+
+    fn malformed(session: &mut Session<Client>, now: Now, malformed: MalformedFrame) {
+        let is_handshake = session.phase().is_handshake();
+        let too_many = session.violate(crate::ProtocolError::Malformed(malformed.fault), malformed.id.as_deref());
+        if is_handshake {
+            Client::detach(session, now, DetachReason::HandshakeFailed);
+        } else if too_many {
+            Client::detach(session, now, DetachReason::TooManyViolations);
+        }
+    }
+
+    fn disconnected(session: &mut Session<Client>, now: Now) {
+        if session.phase().is_attached() {
+            Client::detach(session, now, DetachReason::TransportLost);
+        }
+    }
+
+    fn detach(session: &mut Session<Client>, now: Now, reason: DetachReason) {
+        match session.phase() {
+            Phase::Connecting => session.end(CloseReason::ConnectFailed(match reason {
+                DetachReason::TransportLost => ConnectFailure::TransportLost,
+                _ => ConnectFailure::Protocol,
+            })),
+            Phase::Closing => session.end(CloseReason::Requested),
+            Phase::Open | Phase::Resuming if session.core.phase.step(Step::Cut) => {
+                session.core.cut();
+                session.fail_requests();
+                session.role.order.drop_held();
+                if !session.core.timers.is_set(Timer::ResumeWindow) {
+                    let end = now.mono + session.window();
+                    session.core.timers.set(Timer::ResumeWindow, Some(end));
+                }
+                // A resume in the middle of its handshake has told its reason by `Detached` already, once.
+                session.push(ClientEvent::Detached(reason), 0);
+            }
+            _ => {}
+        }
+    }
+
+    fn fire(session: &mut Session<Client>, now: Now, timer: Timer) {
+        match timer {
+            Timer::Handshake if session.phase() == Phase::Connecting => {
+                session.end(CloseReason::ConnectFailed(ConnectFailure::Timeout));
+            }
+            Timer::Handshake => Client::detach(session, now, DetachReason::HandshakeFailed),
+            Timer::Ack => session.role.acks.flush(),
+            Timer::Request => {
+                while let Some(request) = session.role.requests.expire(now.mono) {
+                    session.push(ClientEvent::RequestFailed { request, failure: RequestFailure::TimedOut }, 0);
+                }
+            }
+            Timer::Reorder => session.give_up_hole(now, u64::MAX),
+            Timer::Close => session.end(CloseReason::Requested),
+            Timer::ResumeWindow => session.end(CloseReason::ResumeWindowExpired),
+            _ => {}
+        }
+    }
+
+    fn next_frame(session: &mut Session<Client>, _now: Now) -> Option<Bytes> {
+        if let Some(frame) = session.core.outbox.next_control() {
+            return Some(frame);
+        }
+        let may_ack = matches!(session.phase(), Phase::Open | Phase::Closing)
+            && session.core.features.contains(Feature::Ack)
+            && !session.core.outbox.is_sealed();
+        if may_ack && let Some(last_processed_seq) = session.role.acks.take() {
+            return Some(session.core.frame(MessageType::SessionAck, &Ack { last_processed_seq }));
+        }
+        session.core.outbox.next_farewell()
+    }
+
+    fn polled(session: &mut Session<Client>, event: &ClientEvent) {
+        let now = session.core.clock.mono;
+        let batch = session.role.config.ack_batch;
+        let seq = match event {
+            ClientEvent::Event(delivery)
+            | ClientEvent::Finished { delivery, .. }
+            | ClientEvent::Failed { delivery, .. }
+            | ClientEvent::Cancelled { delivery, .. } => delivery.seq(),
+            ClientEvent::EventsLost { from, to } => {
+                session.role.acks.skipped(*from, *to, now, batch);
+                None
+            }
+            _ => None,
+        };
+        if let Some(seq) = seq {
+            session.role.acks.polled(seq, now, batch);
+            let after = session.role.config.lagging_after;
+            if session.core.features.contains(Feature::Ack) && session.role.acks.tells_lag(after) {
+                session.push(ClientEvent::Lagging { unprocessed: session.role.acks.unprocessed() }, 0);
+            }
+        }
+    }
+
+    fn set_timers(session: &mut Session<Client>) {
+        let config = &session.role.config;
+        let is_open = session.phase() == Phase::Open;
+        let acks = is_open && session.core.features.contains(Feature::Ack);
+        let ack = if acks { session.role.acks.deadline(config.ack_delay) } else { None };
+        let timers = &mut session.core.timers;
+        timers.set(Timer::Ack, ack);
+        timers.set(Timer::Request, session.role.requests.deadline());
+        timers.set(Timer::Reorder, session.role.order.deadline(config.reorder_timeout));
+    }
+}

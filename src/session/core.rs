@@ -1,0 +1,150 @@
+//! What both roles remember alike, and how a session writes its messages.
+
+use ::core::fmt::{self, Write};
+
+use alloc::boxed::Box;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::heartbeat::{Cadence, Heartbeat};
+use super::outbox::Outbox;
+use super::phase::{Phase, PhaseCell};
+use super::timers::{Timer, Timers};
+use super::violations::Violations;
+use crate::feature::FeatureSet;
+use crate::time::Now;
+use crate::wire::{Header, MessageType, SessionId, TraceId, encode};
+
+/// The longest part of a caller's prefix that goes into ids.
+const MAX_PREFIX: usize = 32;
+
+#[derive(Clone)]
+pub(super) struct Core {
+    /// The last tick.
+    pub(super) clock: Now,
+    pub(super) phase: PhaseCell,
+    /// The present attachment, or the last one.
+    pub(super) epoch: u64,
+    pub(super) session_id: Option<SessionId>,
+    pub(super) features: FeatureSet,
+    pub(super) timers: Timers,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) outbox: Outbox,
+    pub(super) violations: Violations,
+    /// `c` or `r`: ids of the two sides differ.
+    letter: char,
+    prefix: Box<str>,
+    /// Message ids given out; nonces share the count.
+    minted: u64,
+}
+
+/// A short text on the stack: ids are made for every message.
+pub(super) struct ShortText {
+    bytes: [u8; 96],
+    len: usize,
+}
+
+impl ShortText {
+    fn new() -> ShortText {
+        ShortText { bytes: [0; 96], len: 0 }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|bytes| ::core::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+impl Core {
+    pub(super) fn new(now: Now, phase: Phase, letter: char, prefix: &str, cadence: Cadence) -> Core {
+        let mut end = prefix.len().min(MAX_PREFIX);
+        while !prefix.is_char_boundary(end) {
+            end -= 1;
+        }
+        Core {
+            clock: now,
+            phase: PhaseCell::new(phase),
+            epoch: 1,
+            session_id: None,
+            features: FeatureSet::none(),
+            timers: Timers::new(),
+            heartbeat: Heartbeat::new(cadence),
+            outbox: Outbox::default(),
+            violations: Violations::default(),
+            letter,
+            prefix: prefix.get(..end).unwrap_or_default().into(),
+            minted: 0,
+        }
+    }
+
+    pub(super) fn mint_nonce(&mut self) -> ShortText {
+        self.mint("p")
+    }
+
+    /// The next id: unique in the session, for it names the attachment (D3).
+    fn mint(&mut self, kind: &str) -> ShortText {
+        self.minted += 1;
+        let mut text = ShortText::new();
+        // It fits: 4 + 1 + 32 + 1 + 20 + 1 + 20.
+        let _ = write!(text, "{kind}_{}{}{}_{}", self.prefix, self.letter, self.epoch, self.minted);
+        text
+    }
+
+    /// A frame of this session without job, trace and place in the sequence. Its payload is one of ours, which can
+    /// always be written.
+    pub(super) fn frame<P: Serialize>(&mut self, message: MessageType, payload: &P) -> Bytes {
+        self.frame_of(message, None, None, None, payload).unwrap_or_default()
+    }
+
+    pub(super) fn frame_of<P: Serialize + ?Sized>(
+        &mut self,
+        message: MessageType,
+        job_id: Option<&str>,
+        trace_id: Option<TraceId>,
+        event_seq: Option<u64>,
+        payload: &P,
+    ) -> Result<Bytes, serde_json::Error> {
+        self.named_frame(message, job_id, trace_id, event_seq, payload).map(|(_, frame)| frame)
+    }
+
+    /// A frame and its message id.
+    pub(super) fn named_frame<P: Serialize + ?Sized>(
+        &mut self,
+        message: MessageType,
+        job_id: Option<&str>,
+        trace_id: Option<TraceId>,
+        event_seq: Option<u64>,
+        payload: &P,
+    ) -> Result<(ShortText, Bytes), serde_json::Error> {
+        let id = self.mint("msg");
+        let session_id = self.session_id.as_ref().map(SessionId::as_str);
+        let header = Header { id: id.as_str(), message, session_id, trace_id, job_id, event_seq };
+        let frame = encode(&header, payload)?;
+        Ok((id, frame))
+    }
+
+    /// The transport is given up, with `farewell` left to be sent.
+    pub(super) fn cut(&mut self) {
+        self.heartbeat.stop();
+        self.violations.reset();
+        self.outbox.keep_farewell();
+        for timer in [Timer::Handshake, Timer::Close] {
+            self.timers.set(timer, None);
+        }
+    }
+
+    /// The session is over.
+    pub(super) fn end(&mut self) {
+        self.cut();
+        self.timers.clear();
+    }
+}

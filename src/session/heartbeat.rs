@@ -1,0 +1,84 @@
+//! Signs of life in both directions (§6.4, A7, A8, D21).
+
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// When the next ping is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cadence {
+    /// Every interval, also while it streams: the runtime (A7).
+    Always,
+    /// When nothing was sent for an interval, also while it receives: the client.
+    WhenIdle,
+}
+
+/// The heartbeat of one attachment; off until [`start`](Heartbeat::start).
+#[derive(Clone, Debug)]
+pub(super) struct Heartbeat {
+    cadence: Cadence,
+    /// Zero: off.
+    interval: Duration,
+    ping_at: Instant,
+    lost_at: Instant,
+    /// The grace for a caller that was away is given once between two frames.
+    graced: bool,
+}
+
+impl Heartbeat {
+    pub(super) const fn new(cadence: Cadence) -> Heartbeat {
+        let never = Instant::MAX;
+        Heartbeat { cadence, interval: Duration::ZERO, ping_at: never, lost_at: never, graced: false }
+    }
+
+    pub(super) fn start(&mut self, now: Instant, interval: Option<Duration>) {
+        self.interval = interval.unwrap_or_default();
+        self.ping_at = now + self.interval;
+        self.heard(now);
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.interval = Duration::ZERO;
+    }
+
+    fn is_on(&self) -> bool {
+        !self.interval.is_zero()
+    }
+
+    pub(super) fn ping_at(&self) -> Option<Instant> {
+        self.is_on().then_some(self.ping_at)
+    }
+
+    pub(super) fn lost_at(&self) -> Option<Instant> {
+        self.is_on().then_some(self.lost_at)
+    }
+
+    /// Bytes came, or the caller is not reading and the silence is its own.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.lost_at = now + self.interval + self.interval;
+        self.graced = false;
+    }
+
+    /// Something was sent.
+    pub(super) fn sent(&mut self, now: Instant) {
+        if self.cadence == Cadence::WhenIdle {
+            self.ping_at = now + self.interval;
+        }
+    }
+
+    /// A ping was due and has been seen to.
+    pub(super) fn pinged(&mut self, now: Instant) {
+        let next = self.ping_at + self.interval;
+        self.ping_at = if next > now { next } else { now + self.interval };
+    }
+
+    /// The caller calls again after `previous`. If it was away so long that it missed its own ping, the peer's
+    /// silence proves nothing yet: it gets another interval.
+    pub(super) fn called(&mut self, previous: Instant, now: Instant) {
+        let was_away = now.since(previous) > self.interval && self.ping_at <= now;
+        if self.is_on() && was_away && !self.graced {
+            self.lost_at = self.lost_at.max(now) + self.interval;
+            self.graced = true;
+        }
+    }
+}

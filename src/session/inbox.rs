@@ -1,0 +1,45 @@
+//! Events that wait to be polled, with a limit in bytes (D43).
+
+use alloc::collections::VecDeque;
+
+/// What an event counts beside the frame that it holds.
+const EVENT_COST: usize = 128;
+
+#[derive(Clone, Debug)]
+pub(super) struct Inbox<E> {
+    events: VecDeque<(E, usize)>,
+    bytes: usize,
+}
+
+impl<E> Inbox<E> {
+    pub(super) const fn new() -> Inbox<E> {
+        Inbox { events: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Queues an event that holds `frame_len` bytes of a frame.
+    pub(super) fn push(&mut self, event: E, frame_len: usize) {
+        let cost = frame_len.saturating_add(EVENT_COST);
+        self.bytes = self.bytes.saturating_add(cost);
+        self.events.push_back((event, cost));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<E> {
+        let (event, cost) = self.events.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(cost);
+        if self.events.is_empty() && self.events.capacity() > 64 {
+            self.events = VecDeque::new();
+        }
+        Some(event)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a frame of that length may still come, `held` bytes waiting elsewhere. One always may while nothing
+    /// waits.
+    pub(super) fn admits(&self, frame_len: usize, held: usize, limit: usize) -> bool {
+        let waiting = self.bytes.saturating_add(held);
+        waiting == 0 || waiting.saturating_add(frame_len).saturating_add(EVENT_COST) <= limit
+    }
+}

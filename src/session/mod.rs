@@ -1,0 +1,336 @@
+//! One session: `Session<Client>` and `Session<Runtime>`.
+
+mod ack;
+mod client;
+mod config;
+mod core;
+mod event;
+mod heartbeat;
+mod inbox;
+mod opening;
+mod outbox;
+mod pending;
+mod phase;
+mod pressure;
+mod reorder;
+mod replay;
+mod requests;
+mod runtime;
+mod timers;
+mod tokens;
+mod violations;
+
+use ::core::fmt;
+
+use bytes::Bytes;
+
+pub use client::Client;
+pub use config::{AckPolicy, ClientConfig, Dialect, Farewell, GapPolicy, Grant, Limits, Overflow, RuntimeConfig};
+pub use event::{ClientEvent, Delivery, RuntimeEvent, SendCredit, SessionInfo};
+pub use opening::{Hello, Opening, Refusal, RefusedBecause, ResumeAttempt, ResumeRefused};
+pub use phase::Phase;
+pub use requests::{RequestFailure, RequestId};
+pub use runtime::{Interest, Runtime, Takeover};
+pub use timers::Timer;
+
+use self::core::Core;
+use self::inbox::Inbox;
+use self::violations::Judgement;
+use crate::error::{DetachReason, ProtocolError, Violation};
+use crate::feature::{Feature, FeatureSet};
+use crate::time::{Instant, Now};
+use crate::wire::{Envelope, FrameFault, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
+
+/// A side of the protocol: [`Client`] or [`Runtime`]. Sealed.
+pub trait Role: role::Machine {}
+
+impl<R: role::Machine> Role for R {}
+
+mod role {
+    use super::{Bytes, DetachReason, Envelope, Limits, MalformedFrame, Now, Session, Timer, Violation};
+
+    /// What the two roles do differently.
+    pub trait Machine: Sized + 'static {
+        /// What the session tells the application.
+        type Event: Clone + core::fmt::Debug + Send + 'static;
+        /// What only this role remembers.
+        type State: Clone + Send + 'static;
+
+        fn limits(state: &Self::State) -> &Limits;
+        /// Bytes of frames that wait elsewhere than in the inbox.
+        fn held_bytes(state: &Self::State) -> usize;
+        fn violation(violation: Violation) -> Self::Event;
+        /// Any frame came.
+        fn heard(session: &mut Session<Self>);
+        fn receive(session: &mut Session<Self>, now: Now, envelope: Envelope);
+        fn malformed(session: &mut Session<Self>, now: Now, malformed: MalformedFrame);
+        fn disconnected(session: &mut Session<Self>, now: Now);
+        /// Gives the transport up, or ends the session where it cannot do without.
+        fn detach(session: &mut Session<Self>, now: Now, reason: DetachReason);
+        /// A timer of this role is due.
+        fn fire(session: &mut Session<Self>, now: Now, timer: Timer);
+        fn next_frame(session: &mut Session<Self>, now: Now) -> Option<Bytes>;
+        fn polled(session: &mut Session<Self>, event: &Self::Event);
+        /// Sets the timers that follow from this role's state.
+        fn set_timers(session: &mut Session<Self>);
+    }
+}
+
+/// One side of one session: a state machine that is fed messages and clock ticks, and is asked for messages, events
+/// and its next deadline. The [crate's documentation](crate) has the contract and the loop that drives it.
+///
+/// Its methods are of four kinds. `handle_*` take in what happened outside; they never fail and are legal in any phase
+/// and order. `poll_*` give out what is to be done; calling them too often costs nothing and does nothing. Commands
+/// of the application (`submit`, `send_event`, `close`, …) say by their `Err` what was wrong, and then have changed
+/// nothing. The rest are getters.
+pub struct Session<R: Role> {
+    core: Core,
+    inbox: Inbox<R::Event>,
+    role: R::State,
+}
+
+impl<R: Role> Clone for Session<R> {
+    fn clone(&self) -> Session<R> {
+        Session { core: self.core.clone(), inbox: self.inbox.clone(), role: self.role.clone() }
+    }
+}
+
+/// Where the session stands; nothing of what was sent or received, for there are secrets in it.
+impl<R: Role> fmt::Debug for Session<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("phase", &self.phase())
+            .field("session_id", &self.core.session_id)
+            .field("attachment", &self.core.epoch)
+            .field("features", &self.core.features)
+            .field("next_timeout", &self.core.timers.earliest())
+            .finish_non_exhaustive()
+    }
+}
+
+/// In: what happened outside.
+impl<R: Role> Session<R> {
+    /// Takes one whole message as it came off the wire.
+    ///
+    /// Bytes of a transport that was given up must not be fed in: whoever keeps several transports compares
+    /// [`attachment`](Session::attachment).
+    pub fn handle_input(&mut self, now: Now, message: Bytes) {
+        let now = self.tick(now);
+        if !self.phase().is_attached() {
+            return;
+        }
+        let limit = self.limits().inbound_bytes;
+        if !self.inbox.admits(message.len(), R::held_bytes(&self.role), limit) {
+            R::detach(self, now, DetachReason::InboundOverflow);
+            self.set_timers();
+            return;
+        }
+        self.core.heartbeat.heard(now.mono);
+        R::heard(self);
+        let limit = self.limits().max_frame;
+        if message.len() > limit {
+            let fault = FrameFault::TooLarge { limit };
+            R::malformed(self, now, MalformedFrame { fault, id: None });
+        } else {
+            match Envelope::decode(message) {
+                Ok(envelope) => R::receive(self, now, envelope),
+                Err(malformed) => R::malformed(self, now, malformed),
+            }
+        }
+        self.set_timers();
+    }
+
+    /// Bytes came, but no whole message yet: the peer lives (D21).
+    pub fn handle_activity(&mut self, now: Now) {
+        let now = self.tick(now);
+        self.core.heartbeat.heard(now.mono);
+        self.set_timers();
+    }
+
+    /// Time has passed. Safe to call early, late and twice. A driver feeds what it has read before it calls this.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let now = self.tick(now);
+        self.set_timers();
+        for timer in Timer::ALL {
+            if !self.core.timers.is_due(timer, now.mono) {
+                continue;
+            }
+            match timer {
+                Timer::Silence => R::detach(self, now, DetachReason::HeartbeatLost),
+                Timer::Ping => self.ping(now),
+                _ => R::fire(self, now, timer),
+            }
+            self.set_timers();
+        }
+    }
+
+    /// The transport is gone.
+    pub fn handle_disconnect(&mut self, now: Now) {
+        let now = self.tick(now);
+        R::disconnected(self, now);
+        self.core.outbox.clear();
+        self.set_timers();
+    }
+}
+
+/// Out: what is to be done.
+impl<R: Role> Session<R> {
+    /// The next message for the transport: one envelope, no delimiter. `None`: nothing to send for now.
+    #[must_use]
+    pub fn poll_transmit(&mut self, now: Now) -> Option<Bytes> {
+        let now = self.tick(now);
+        let frame = R::next_frame(self, now);
+        if frame.is_some() {
+            self.core.heartbeat.sent(now.mono);
+        }
+        self.set_timers();
+        frame
+    }
+
+    /// The next event for the application.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<R::Event> {
+        let event = self.inbox.pop()?;
+        R::polled(self, &event);
+        self.set_timers();
+        Some(event)
+    }
+
+    /// When to call [`handle_timeout`](Session::handle_timeout), if nothing else happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.core.timers.earliest().map(|(at, _)| at)
+    }
+
+    /// What that deadline is for.
+    #[must_use]
+    pub fn timeout_reason(&self) -> Option<Timer> {
+        self.core.timers.earliest().map(|(_, timer)| timer)
+    }
+
+    /// Whether to go on reading. False while events of more than half of [`Limits::inbound_bytes`] wait to be polled;
+    /// the peer's silence is not held against it meanwhile (D43).
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        let waiting = self.inbox.bytes().saturating_add(R::held_bytes(&self.role));
+        waiting < self.limits().inbound_bytes / 2 || self.inbox.bytes() == 0
+    }
+}
+
+/// Getters.
+impl<R: Role> Session<R> {
+    /// Where the session stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.core.phase.get()
+    }
+
+    /// Which transport this is, counted from 1 (D15). Bytes of one with a smaller number must not be fed in.
+    #[must_use]
+    pub fn attachment(&self) -> u64 {
+        self.core.epoch
+    }
+
+    /// The features that both sides may use (A5); none before the welcome.
+    #[must_use]
+    pub fn features(&self) -> &FeatureSet {
+        &self.core.features
+    }
+
+    /// The session's id; `None` before the welcome.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&SessionId> {
+        self.core.session_id.as_ref()
+    }
+
+    fn limits(&self) -> &Limits {
+        R::limits(&self.role)
+    }
+}
+
+/// What both roles do alike.
+impl<R: Role> Session<R> {
+    /// Every call that brings a clock begins here.
+    fn tick(&mut self, now: Now) -> Now {
+        let previous = self.core.clock.mono;
+        let mono = now.mono.max(previous);
+        self.core.clock = Now { mono, wall: now.wall };
+        if self.wants_input() {
+            self.core.heartbeat.called(previous, mono);
+        } else {
+            self.core.heartbeat.heard(mono);
+        }
+        self.core.clock
+    }
+
+    /// Every call that may have changed a deadline ends here.
+    fn set_timers(&mut self) {
+        let silence = if self.wants_input() { self.core.heartbeat.lost_at() } else { None };
+        self.core.timers.set(Timer::Silence, silence);
+        self.core.timers.set(Timer::Ping, self.core.heartbeat.ping_at());
+        R::set_timers(self);
+    }
+
+    fn push(&mut self, event: R::Event, frame_len: usize) {
+        self.inbox.push(event, frame_len);
+    }
+
+    fn ping(&mut self, now: Now) {
+        self.core.heartbeat.pinged(now.mono);
+        if self.core.outbox.wants_ping() {
+            let nonce = self.core.mint_nonce();
+            let payload = Ping {
+                nonce: Some(nonce.as_str().into()),
+                sent_at: Some(alloc::string::ToString::to_string(&now.wall).into()),
+            };
+            let frame = self.core.frame(MessageType::SessionPing, &payload);
+            self.core.outbox.set_ping(frame);
+        }
+    }
+
+    /// Answers at once, also where heartbeats were not negotiated (D23).
+    fn pong(&mut self, now: Now, envelope: &Envelope) {
+        let id = envelope.id();
+        if !self.core.features.contains(Feature::Heartbeat) {
+            self.tolerate(ProtocolError::NotNegotiated(Feature::Heartbeat), id.as_deref());
+        }
+        let nonce = match envelope.payload::<Ping<'_>>() {
+            Ok(ping) => ping.nonce.unwrap_or_default(),
+            Err(error) => return self.tolerate(bad_payload(MessageType::SessionPing, &error), id.as_deref()),
+        };
+        if nonce.len() > MAX_ID_LEN {
+            return self.tolerate(bad_payload(MessageType::SessionPing, &"the nonce is too long"), id.as_deref());
+        }
+        let payload =
+            Pong { ping_nonce: Some(nonce), received_at: Some(alloc::string::ToString::to_string(&now.wall).into()) };
+        let frame = self.core.frame(MessageType::SessionPong, &payload);
+        if self.core.outbox.push_pong(frame, R::limits(&self.role)).is_err() {
+            R::detach(self, now, DetachReason::ControlOverflow);
+        }
+    }
+
+    /// Queues a control message. One too many, and the transport is given up (D43).
+    fn control(&mut self, now: Now, frame: Bytes) {
+        if self.core.outbox.push_control(frame, R::limits(&self.role)).is_err() {
+            R::detach(self, now, DetachReason::ControlOverflow);
+        }
+    }
+
+    /// Tells of a violation; says whether it was one too many.
+    fn violate(&mut self, error: ProtocolError, message_id: Option<&str>) -> bool {
+        let judgement = self.core.violations.judge(&error, R::limits(&self.role).violations);
+        self.push(R::violation(Violation { error, message_id: message_id.map(Into::into) }), 0);
+        judgement == Judgement::TooMany
+    }
+
+    /// Tells, once a kind and attachment, of what is merely ignored or tolerated (D43).
+    fn tolerate(&mut self, error: ProtocolError, message_id: Option<&str>) {
+        if self.core.violations.tolerate(&error) == Judgement::Report {
+            self.push(R::violation(Violation { error, message_id: message_id.map(Into::into) }), 0);
+        }
+    }
+}
+
+fn bad_payload(message: MessageType, error: &dyn fmt::Display) -> ProtocolError {
+    ProtocolError::BadPayload { message, detail: alloc::format!("{error}") }
+}

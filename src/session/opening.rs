@@ -1,0 +1,365 @@
+//! The first message on a new transport: a hello or a resume, by value (D9, D13).
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Runtime;
+use super::Session;
+use super::config::{Grant, Limits, RuntimeConfig};
+use crate::feature::FeatureSet;
+use crate::time::Now;
+use crate::wire::{
+    self, ClientCapabilities, Credentials, Envelope, ErrorCode, FrameFault, Header, MessageType, PeerInfo, ResumeToken,
+    SEQ_LIMIT, SessionError, SessionId, WireError, encode,
+};
+
+/// What a client wants of a new transport. A runtime reads it before there is a session to give the bytes to.
+///
+/// Nothing is processed before the application has said who the client is: [`Hello::accept`] makes a session of a
+/// hello, [`Session::resume`] takes a resume; both have a `refuse`. All of it is owned and `Send`, so that the verdict
+/// may take its time; until then a driver must not read on.
+#[derive(Debug)]
+pub enum Opening {
+    /// A new session.
+    Hello(Hello),
+    /// The session with [`ResumeAttempt::token`] is to go on here.
+    Resume(ResumeAttempt),
+}
+
+/// What a refusal has to name.
+#[derive(Clone, Debug, Default)]
+struct Addressee {
+    message_id: Option<Box<str>>,
+    session_id: Option<Box<str>>,
+}
+
+impl Addressee {
+    fn of(envelope: &Envelope) -> Addressee {
+        Addressee {
+            message_id: envelope.id().map(|id| (*id).into()),
+            session_id: envelope.session_id().map(|id| (*id).into()),
+        }
+    }
+
+    /// Before the welcome an error names the session of the hello, or a throw-away one: two peers drop it
+    /// otherwise (D11).
+    fn refusal(&self, error: &WireError) -> Bytes {
+        let payload = SessionError {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            retryable: Some(error.retryable),
+            details: error.details.clone(),
+            request_id: self.message_id.as_deref().map(String::from),
+            reply_to: None,
+            correlation_id: None,
+            job_id: None,
+        };
+        // There is no session to count in: the client's own id makes this one unique.
+        let named: String = self.message_id.as_deref().unwrap_or("hello").chars().take(64).collect();
+        let id = alloc::format!("msg_re_{named}");
+        let mut header = Header::new(&id, MessageType::SessionError);
+        header.session_id = Some(self.session_id.as_deref().unwrap_or("sess_none"));
+        encode(&header, &payload).unwrap_or_default()
+    }
+}
+
+/// The first message was not one to open a session with. Send [`into_message`](Refusal::into_message), then close the
+/// transport (D9).
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    error: WireError,
+    to: Addressee,
+}
+
+impl Refusal {
+    /// Why.
+    #[must_use]
+    pub fn error(&self) -> &WireError {
+        &self.error
+    }
+
+    /// The `session.error` that says so.
+    #[must_use]
+    pub fn into_message(self, _now: Now) -> Bytes {
+        self.to.refusal(&self.error)
+    }
+}
+
+/// A well-formed first hello.
+#[derive(Debug)]
+pub struct Hello {
+    peer: PeerInfo,
+    credentials: Credentials,
+    features: FeatureSet,
+    to: Addressee,
+}
+
+/// A well-formed wish to resume, in any of the accepted forms (D13).
+#[derive(Debug)]
+pub struct ResumeAttempt {
+    pub(super) token: ResumeToken,
+    pub(super) session_id: Option<SessionId>,
+    pub(super) last_event_seq: u64,
+    pub(super) features: Option<FeatureSet>,
+    peer: PeerInfo,
+    credentials: Credentials,
+    to: Addressee,
+}
+
+impl Opening {
+    /// Reads the first message of a transport.
+    ///
+    /// ```
+    /// use arcp_proto::{Limits, Opening};
+    ///
+    /// let hello = r#"{"type":"session.hello","payload":{"client":{"name":"my-app","version":"1.0.0"},
+    ///     "auth":{"scheme":"bearer","token":"secret"},"capabilities":{"features":["ack"]}}}"#;
+    /// let Ok(Opening::Hello(hello)) = Opening::parse(hello.into(), &Limits::default()) else { panic!() };
+    /// assert_eq!(hello.peer().name, "my-app");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When it is malformed or over [`Limits::opening_frame`], no hello or resume, has no usable credentials
+    /// (UNAUTHENTICATED), cannot be spoken to in JSON (D20), or contradicts itself (D13).
+    pub fn parse(message: Bytes, limits: &Limits) -> Result<Opening, Refusal> {
+        let limit = limits.opening_frame.min(limits.max_frame);
+        if message.len() > limit {
+            return Err(invalid(FrameFault::TooLarge { limit }, Addressee::default()));
+        }
+        let envelope = Envelope::decode(message)
+            .map_err(|malformed| invalid(malformed.fault, Addressee { message_id: malformed.id, session_id: None }))?;
+        let to = Addressee::of(&envelope);
+        match envelope.message_type() {
+            Some(MessageType::SessionHello) => match envelope.payload::<wire::Hello>() {
+                Ok(hello) => parse_hello(hello, to),
+                Err(error) => Err(invalid(error, to)),
+            },
+            Some(MessageType::SessionResume) => match envelope.payload::<wire::Resume>() {
+                Ok(resume) => parse_resume(resume, to),
+                Err(error) => Err(invalid(error, to)),
+            },
+            _ => Err(invalid("the first message must be `session.hello`", to)),
+        }
+    }
+}
+
+fn invalid(why: impl core::fmt::Display, to: Addressee) -> Refusal {
+    Refusal { error: WireError::new(ErrorCode::InvalidRequest, alloc::format!("{why}")), to }
+}
+
+fn check_credentials(auth: Option<Credentials>, to: &Addressee) -> Result<Credentials, Refusal> {
+    let usable = auth.filter(|auth| match auth.scheme.as_str() {
+        "" => false,
+        "bearer" => auth.token.as_ref().is_some_and(|token| !token.is_empty()),
+        _ => true,
+    });
+    usable.ok_or_else(|| Refusal {
+        error: WireError::new(ErrorCode::Unauthenticated, "credentials are missing"),
+        to: to.clone(),
+    })
+}
+
+fn check_encodings(capabilities: &ClientCapabilities, to: &Addressee) -> Result<(), Refusal> {
+    if capabilities.encodings.is_empty() || capabilities.encodings.iter().any(|encoding| encoding == "json") {
+        Ok(())
+    } else {
+        Err(invalid("the only encoding spoken here is `json`", to.clone()))
+    }
+}
+
+/// The value of a member that may stand in several places, which must agree.
+fn agreed<T: PartialEq>(places: impl IntoIterator<Item = Option<T>>, to: &Addressee) -> Result<Option<T>, Refusal> {
+    let mut found: Option<T> = None;
+    for value in places.into_iter().flatten() {
+        match &found {
+            Some(other) if *other != value => return Err(invalid("the forms of the resume disagree", to.clone())),
+            _ => found = Some(value),
+        }
+    }
+    Ok(found)
+}
+
+fn parse_hello(hello: wire::Hello, to: Addressee) -> Result<Opening, Refusal> {
+    let peer = hello.client.unwrap_or_else(|| PeerInfo {
+        name: hello.client_name.unwrap_or_default(),
+        version: hello.client_version.unwrap_or_default(),
+    });
+    let credentials = check_credentials(hello.auth, &to)?;
+    if let Some(capabilities) = &hello.capabilities {
+        check_encodings(capabilities, &to)?;
+    }
+    let features = hello.capabilities.map(|capabilities| capabilities.features);
+    let is_resume = hello.resume.is_some() || hello.resume_token.is_some();
+    if !is_resume {
+        return Ok(Opening::Hello(Hello { peer, credentials, features: features.unwrap_or_default(), to }));
+    }
+    let claim = hello.resume.unwrap_or_default();
+    let token = agreed([claim.resume_token, claim.token, hello.resume_token], &to)?;
+    let last = agreed([claim.last_event_seq, hello.last_event_seq], &to)?;
+    attempt(token, claim.session_id, last, peer, credentials, features, to)
+}
+
+fn parse_resume(resume: wire::Resume, to: Addressee) -> Result<Opening, Refusal> {
+    let credentials = check_credentials(resume.auth, &to)?;
+    if let Some(capabilities) = &resume.capabilities {
+        check_encodings(capabilities, &to)?;
+    }
+    let features = resume.capabilities.map(|capabilities| capabilities.features);
+    let session_id = to.session_id.as_deref().map(SessionId::from);
+    let peer = resume.client.unwrap_or_default();
+    attempt(resume.resume_token, session_id, resume.last_event_seq, peer, credentials, features, to)
+}
+
+fn attempt(
+    token: Option<ResumeToken>,
+    session_id: Option<SessionId>,
+    last_event_seq: Option<u64>,
+    peer: PeerInfo,
+    credentials: Credentials,
+    features: Option<FeatureSet>,
+    to: Addressee,
+) -> Result<Opening, Refusal> {
+    let last_event_seq = last_event_seq.unwrap_or(0);
+    match token.filter(|token| !token.is_empty()) {
+        None => Err(invalid("a resume needs a `resume_token`", to)),
+        Some(_) if last_event_seq >= SEQ_LIMIT => Err(invalid("`last_event_seq` is out of range", to)),
+        Some(token) => {
+            Ok(Opening::Resume(ResumeAttempt { token, session_id, last_event_seq, features, peer, credentials, to }))
+        }
+    }
+}
+
+impl Hello {
+    /// Who the client says that it is; empty where it says nothing.
+    #[must_use]
+    pub fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    /// What it offers as proof. Of the scheme `bearer` there is a token; it is for the application to judge.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The features that it asks for.
+    #[must_use]
+    pub fn features(&self) -> &FeatureSet {
+        &self.features
+    }
+
+    /// Opens the session: the welcome is ready to be sent (A1, A4).
+    #[must_use]
+    pub fn accept(self, now: Now, config: Arc<RuntimeConfig>, grant: Grant) -> Session<Runtime> {
+        Session::accept(now, config, grant, self.peer, &self.features)
+    }
+
+    /// The `session.error` that turns the client away, for example with UNAUTHENTICATED. Send it, then close the
+    /// transport.
+    #[must_use]
+    pub fn refuse(self, _now: Now, error: WireError) -> Bytes {
+        self.to.refusal(&error)
+    }
+}
+
+impl ResumeAttempt {
+    /// The token by which the session is found.
+    #[must_use]
+    pub fn token(&self) -> &ResumeToken {
+        &self.token
+    }
+
+    /// The session that the client means, where it says so.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&SessionId> {
+        self.session_id.as_ref()
+    }
+
+    /// The highest contiguous event that it has.
+    #[must_use]
+    pub fn last_event_seq(&self) -> u64 {
+        self.last_event_seq
+    }
+
+    /// Who the client says that it is; empty where it says nothing.
+    #[must_use]
+    pub fn peer(&self) -> &PeerInfo {
+        &self.peer
+    }
+
+    /// What it offers as proof, to be judged like a hello's.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The features that it asks for; `None` where the session's are to stand.
+    #[must_use]
+    pub fn features(&self) -> Option<&FeatureSet> {
+        self.features.as_ref()
+    }
+
+    /// The `session.error` that turns the client away. Send it, then close the transport. For a token that nobody
+    /// knows the error is [`ResumeRefused::expired`](super::ResumeRefused::expired)'s.
+    #[must_use]
+    pub fn refuse(self, _now: Now, error: WireError) -> Bytes {
+        self.to.refusal(&error)
+    }
+
+    pub(super) fn into_refused(self, reason: RefusedBecause) -> ResumeRefused {
+        ResumeRefused { reason, to: self.to }
+    }
+}
+
+/// Why a session did not take a resume. For the log: from outside, all but `Busy` look the same (D14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusedBecause {
+    /// The token is none of this session's, or was retired.
+    Token,
+    /// The client means another session.
+    SessionId,
+    /// Somebody else's session.
+    Principal,
+    /// The events after `last_event_seq` are not all here, or it was never sent that far.
+    Sequence,
+    /// The session has ended or is ending.
+    Closed,
+    /// The application has left too many events unpolled (D43). Trying again can help.
+    Busy,
+}
+
+/// A resume that was not taken. The session is as it was, and its token still good (D14).
+#[derive(Clone, Debug)]
+pub struct ResumeRefused {
+    reason: RefusedBecause,
+    to: Addressee,
+}
+
+impl ResumeRefused {
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> RefusedBecause {
+        self.reason
+    }
+
+    /// What every refused resume is answered with, whatever the reason.
+    #[must_use]
+    pub fn expired() -> WireError {
+        WireError::new(ErrorCode::ResumeWindowExpired, "the session cannot be resumed from there")
+    }
+
+    /// The `session.error` that says so. Send it, then close the transport.
+    #[must_use]
+    pub fn into_message(self, _now: Now) -> Bytes {
+        let error = match self.reason {
+            RefusedBecause::Busy => WireError::new(ErrorCode::InternalError, "the session is busy, try again"),
+            _ => ResumeRefused::expired(),
+        };
+        self.to.refusal(&error)
+    }
+}

@@ -1,0 +1,196 @@
+//! The replay buffer: every event once, in one ring; the wire is a cursor over it (D19, D27).
+
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// How an event fits the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It does, if need be after freeing what may be freed.
+    Fits,
+    /// It does not.
+    Full,
+}
+
+/// What may be freed to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evictable {
+    /// Nothing: what is here is not acknowledged.
+    Nothing,
+    /// What was sent: there are no acknowledgements (D19).
+    Sent,
+    /// Anything, the oldest first.
+    Anything,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Capacity {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Window {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    /// The highest seq freed: the first frame here has the next one.
+    floor: u64,
+    /// The last seq handed to the present transport; to the last one, while there is none.
+    cursor: u64,
+    /// The bytes of what is behind the cursor, unsent.
+    unsent_bytes: usize,
+    /// The highest seq ever handed to a transport.
+    transmitted: u64,
+    /// The highest seq acknowledged.
+    acked: u64,
+}
+
+impl Window {
+    /// The seq of the last event recorded.
+    pub(super) fn highest(&self) -> u64 {
+        self.floor + self.frames.len() as u64
+    }
+
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    pub(super) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    pub(super) fn transmitted(&self) -> u64 {
+        self.transmitted
+    }
+
+    pub(super) fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Events and bytes that cannot be freed.
+    pub(super) fn held(&self, evictable: Evictable) -> (usize, usize) {
+        match evictable {
+            Evictable::Nothing => (self.frames.len(), self.bytes),
+            Evictable::Sent => ((self.highest() - self.cursor) as usize, self.unsent_bytes),
+            Evictable::Anything => (0, 0),
+        }
+    }
+
+    pub(super) fn fit(&self, len: usize, evictable: Evictable, capacity: Capacity) -> Fit {
+        let (events, bytes) = self.held(evictable);
+        if events < capacity.events && bytes.saturating_add(len) <= capacity.bytes { Fit::Fits } else { Fit::Full }
+    }
+
+    /// Whether at most half of the capacity is taken by what cannot be freed.
+    pub(super) fn is_half_empty(&self, evictable: Evictable, capacity: Capacity) -> bool {
+        let (events, bytes) = self.held(evictable);
+        events <= capacity.events / 2 && bytes <= capacity.bytes / 2
+    }
+
+    /// Frees the oldest events until another of `len` bytes fits. Whoever calls has seen that it can.
+    pub(super) fn make_room(&mut self, len: usize, capacity: Capacity) {
+        while !self.frames.is_empty()
+            && (self.frames.len() >= capacity.events || self.bytes.saturating_add(len) > capacity.bytes)
+        {
+            self.free_oldest();
+        }
+    }
+
+    /// Records the next event.
+    pub(super) fn push(&mut self, frame: Bytes) -> u64 {
+        self.bytes += frame.len();
+        self.unsent_bytes += frame.len();
+        self.frames.push_back(frame);
+        self.highest()
+    }
+
+    fn free_oldest(&mut self) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.floor += 1;
+            self.bytes -= frame.len();
+            if self.floor > self.cursor {
+                self.unsent_bytes -= frame.len();
+            }
+        }
+    }
+
+    /// Takes an acknowledgement up to `seq`, which was transmitted; says whether it was news. What is acknowledged
+    /// is freed, and not sent again (D24).
+    pub(super) fn ack(&mut self, seq: u64) -> bool {
+        if seq <= self.acked {
+            return false;
+        }
+        self.acked = seq;
+        while self.cursor < seq && self.advance().is_some() {}
+        while self.floor < seq && !self.frames.is_empty() {
+            self.free_oldest();
+        }
+        if self.frames.is_empty() && self.frames.capacity() > 1_024 {
+            self.frames = VecDeque::new();
+        }
+        true
+    }
+
+    fn at(&self, seq: u64) -> Option<&Bytes> {
+        let index = seq.checked_sub(self.floor + 1)?;
+        self.frames.get(usize::try_from(index).ok()?)
+    }
+
+    fn advance(&mut self) -> Option<Bytes> {
+        let frame = self.at(self.cursor + 1)?.clone();
+        self.cursor += 1;
+        self.unsent_bytes -= frame.len();
+        Some(frame)
+    }
+
+    /// The next event for the present transport, if there is one up to `last`.
+    pub(super) fn next_frame(&mut self, last: u64) -> Option<Bytes> {
+        if self.cursor >= last {
+            return None;
+        }
+        let frame = self.advance()?;
+        self.transmitted = self.transmitted.max(self.cursor);
+        Some(frame)
+    }
+
+    /// Whether eviction has passed the cursor: the present transport would see a hole.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.floor > self.cursor
+    }
+
+    /// Without a transport, eviction only raises the floor.
+    pub(super) fn follow_floor(&mut self) {
+        self.cursor = self.cursor.max(self.floor);
+    }
+
+    /// Whether a client that has everything up to `seq` can be given the rest (D14).
+    pub(super) fn covers(&self, seq: u64) -> bool {
+        self.floor <= seq && seq <= self.transmitted
+    }
+
+    /// A new transport begins behind `seq`.
+    pub(super) fn attach(&mut self, seq: u64) {
+        self.move_cursor(seq);
+    }
+
+    /// There is no transport: what was ever sent counts as sent.
+    pub(super) fn detach(&mut self) {
+        self.move_cursor(self.transmitted.max(self.floor));
+    }
+
+    fn move_cursor(&mut self, seq: u64) {
+        self.cursor = seq;
+        let sent = usize::try_from(seq.saturating_sub(self.floor)).unwrap_or(usize::MAX);
+        self.unsent_bytes = self.frames.iter().skip(sent).map(Bytes::len).sum();
+    }
+}

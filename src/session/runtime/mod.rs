@@ -1,0 +1,435 @@
+//! The runtime's side of a session: its life.
+
+mod answer;
+mod receive;
+mod send;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+pub use send::Interest;
+
+use super::Session;
+use super::config::{Grant, Limits, RuntimeConfig};
+use super::core::Core;
+use super::event::RuntimeEvent;
+use super::heartbeat::Cadence;
+use super::inbox::Inbox;
+use super::opening::{RefusedBecause, ResumeAttempt, ResumeRefused};
+use super::pending::Pendings;
+use super::phase::{Phase, Step};
+use super::pressure::Pressure;
+use super::replay::Window;
+use super::role::Machine;
+use super::timers::Timer;
+use super::tokens::Tokens;
+use crate::error::{CloseReason, DetachReason, Violation};
+use crate::feature::{Feature, FeatureSet};
+use crate::time::{Instant, Now};
+use crate::wire::{
+    AgentInfo, Bye, Envelope, ErrorCode, MalformedFrame, MessageType, PeerInfo, Principal, ResumeToken,
+    RuntimeCapabilities, Seconds, SessionError, Welcome, WireError,
+};
+
+/// The role of whoever runs the jobs.
+#[derive(Clone, Copy, Debug)]
+pub enum Runtime {}
+
+/// What only a runtime remembers.
+#[derive(Clone)]
+pub struct State {
+    config: Arc<RuntimeConfig>,
+    principal: Principal,
+    agents: Arc<[AgentInfo]>,
+    peer: PeerInfo,
+    tokens: Tokens,
+    window: Window,
+    pressure: Pressure,
+    pendings: Pendings,
+    /// The longest event that was refused and is waiting for `Writable`.
+    refused: Option<usize>,
+    closing: Option<Closing>,
+    /// When the transport was lost.
+    detached_at: Instant,
+    /// The resume window is over; what is here is kept only because nobody acknowledged it (D18).
+    window_is_over: bool,
+}
+
+/// A polite end: the events up to `last` go first, then the farewell (D27).
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    last: u64,
+    is_shutdown: bool,
+}
+
+/// A resume that was taken.
+#[derive(Clone, Debug, Default)]
+pub struct Takeover {
+    /// For the transport that was attached until now, which is then closed: `session.bye` with the reason
+    /// `superseded` (D15), or the farewell that it was still owed. Empty where there is nothing to say.
+    pub farewell: Vec<Bytes>,
+}
+
+impl Session<Runtime> {
+    pub(super) fn accept(
+        now: Now,
+        config: Arc<RuntimeConfig>,
+        grant: Grant,
+        peer: PeerInfo,
+        wanted: &FeatureSet,
+    ) -> Session<Runtime> {
+        let mut core = Core::new(now, Phase::Open, 'r', "", Cadence::Always);
+        core.session_id = Some(grant.session_id);
+        core.features = config.features.intersection(wanted);
+        let role = State {
+            config,
+            principal: grant.principal,
+            agents: grant.agents,
+            peer,
+            tokens: Tokens::new(&grant.resume_token),
+            window: Window::default(),
+            pressure: Pressure::default(),
+            pendings: Pendings::default(),
+            refused: None,
+            closing: None,
+            detached_at: Instant::ZERO,
+            window_is_over: false,
+        };
+        let mut session = Session { core, inbox: Inbox::new(), role };
+        session.welcome(now, &grant.resume_token);
+        session.set_timers();
+        session
+    }
+
+    /// The welcome, and with it the beginning of an attachment (A4, D20).
+    fn welcome(&mut self, now: Now, token: &ResumeToken) {
+        let config = Arc::clone(&self.role.config);
+        let heartbeat = self.core.features.contains(Feature::Heartbeat).then(|| config.heartbeat_seconds());
+        let payload = Welcome {
+            runtime: config.runtime.clone(),
+            resume_token: Some(token.clone()),
+            resume_window_sec: Some(Seconds::whole(config.resume_window_seconds())),
+            heartbeat_interval_sec: heartbeat.map(Seconds::whole),
+            capabilities: RuntimeCapabilities {
+                encodings: alloc::vec![String::from("json")],
+                features: self.core.features.clone(),
+                agents: self.role.agents.to_vec(),
+            },
+        };
+        let frame = self.core.frame(MessageType::SessionWelcome, &payload);
+        self.core.outbox.open(frame);
+        self.core.heartbeat.start(now.mono, heartbeat.map(Duration::from_secs));
+    }
+
+    /// Takes a new transport for this session (§6.3, D13-D15): the welcome with the next token, then all events after
+    /// the attempt's `last_event_seq`, are ready to be sent. Call it once the credentials of the attempt are
+    /// verified, with the principal that they stand for; `next` is a fresh token like [`Grant::resume_token`].
+    ///
+    /// From here on `poll_transmit` speaks to the new transport alone, and [`attachment`](Session::attachment) has
+    /// grown: bytes of an older transport must not be fed in any more.
+    ///
+    /// # Errors
+    ///
+    /// When the attempt does not fit the session: the token, the principal or the place in the sequence. Then nothing
+    /// has changed, and the session's token is still good.
+    pub fn resume(
+        &mut self,
+        now: Now,
+        attempt: ResumeAttempt,
+        principal: &Principal,
+        next: ResumeToken,
+    ) -> Result<Takeover, ResumeRefused> {
+        if let Some(reason) = self.refuses(&attempt, principal) {
+            return Err(attempt.into_refused(reason));
+        }
+        let now = self.tick(now);
+        let is_attached = self.phase().is_attached();
+        let farewell = if is_attached {
+            let bye = Bye { reason: Some("superseded".into()) };
+            alloc::vec![self.core.frame(MessageType::SessionBye, &bye)]
+        } else {
+            self.core.outbox.take_farewell().into()
+        };
+        if self.core.phase.step(Step::Attached) {
+            self.attach(now, &attempt, &next);
+            self.push(RuntimeEvent::Resumed { takeover: is_attached }, 0);
+            if self.role.pressure.reset(attempt.last_event_seq) {
+                self.tell_pressure(false);
+            }
+            self.judge_writable();
+        }
+        self.set_timers();
+        Ok(Takeover { farewell })
+    }
+
+    fn refuses(&self, attempt: &ResumeAttempt, principal: &Principal) -> Option<RefusedBecause> {
+        let is_ending = self.role.closing.is_some_and(|closing| closing.is_shutdown);
+        let is_other = attempt.session_id.as_ref().is_some_and(|id| Some(id) != self.core.session_id.as_ref());
+        if !self.role.tokens.accept(&attempt.token) {
+            Some(RefusedBecause::Token)
+        } else if is_other {
+            Some(RefusedBecause::SessionId)
+        } else if self.role.principal != *principal {
+            Some(RefusedBecause::Principal)
+        } else if !self.role.window.covers(attempt.last_event_seq) {
+            Some(RefusedBecause::Sequence)
+        } else if self.phase() == Phase::Closed || is_ending {
+            Some(RefusedBecause::Closed)
+        } else if !self.wants_input() {
+            Some(RefusedBecause::Busy)
+        } else {
+            None
+        }
+    }
+
+    fn attach(&mut self, now: Now, attempt: &ResumeAttempt, next: &ResumeToken) {
+        self.core.epoch += 1;
+        self.core.cut();
+        self.core.timers.clear();
+        self.role.closing = None;
+        self.role.window_is_over = false;
+        self.role.tokens.rotate(&attempt.token, next);
+        if let Some(wanted) = &attempt.features {
+            self.core.features = self.role.config.features.intersection(wanted);
+        }
+        self.role.pendings.detach();
+        self.role.window.attach(attempt.last_event_seq);
+        self.welcome(now, next);
+    }
+
+    /// Ends the session: what was emitted goes out first, for at most [`RuntimeConfig::close_timeout`], then
+    /// `session.bye` with the reason (A14, D32), then `Closed`. At once where there is no transport.
+    pub fn shutdown(&mut self, now: Now, reason: &str) {
+        let now = self.tick(now);
+        match self.phase() {
+            Phase::Open | Phase::Closing => {
+                let bye = Bye { reason: Some(reason.into()) };
+                let frame = self.core.frame(MessageType::SessionBye, &bye);
+                self.begin_close(now, frame, true);
+            }
+            _ => self.end(CloseReason::Shutdown),
+        }
+        self.set_timers();
+    }
+
+    fn begin_close(&mut self, now: Now, farewell: Bytes, is_shutdown: bool) {
+        let is_first = self.core.phase.step(Step::CloseAsked);
+        if is_first {
+            self.core.heartbeat.stop();
+            self.core.timers.set(Timer::Close, Some(now.mono + self.role.config.close_timeout));
+        }
+        let last = self.role.window.highest();
+        self.core.outbox.set_farewell([farewell]);
+        self.role.closing = Some(Closing { last, is_shutdown });
+        self.settle(now);
+    }
+
+    /// While closing: once only the farewell is left, the transport is done with.
+    fn settle(&mut self, now: Now) {
+        if let Some(closing) = self.role.closing
+            && !self.core.outbox.has_control()
+            && self.role.window.cursor() >= closing.last
+        {
+            self.finish_close(now);
+        }
+    }
+
+    fn finish_close(&mut self, now: Now) {
+        match self.role.closing {
+            Some(Closing { is_shutdown: true, .. }) => self.end(CloseReason::Shutdown),
+            _ => self.park(now, DetachReason::PeerClosed),
+        }
+    }
+
+    /// The session goes on without a transport.
+    fn park(&mut self, now: Now, reason: DetachReason) {
+        if self.core.phase.step(Step::Cut) {
+            self.core.cut();
+            self.role.closing = None;
+            self.role.pendings.detach();
+            self.role.window.detach();
+            self.role.detached_at = now.mono;
+            let window = Duration::from_secs(self.role.config.resume_window_seconds());
+            self.core.timers.set(Timer::ResumeWindow, Some(now.mono + window));
+            self.push(RuntimeEvent::Detached(reason), 0);
+            self.judge_writable();
+        }
+    }
+
+    /// Gives the transport up with these last words.
+    fn cut_off(&mut self, now: Now, reason: DetachReason, farewell: impl IntoIterator<Item = Bytes>) {
+        self.core.outbox.set_farewell(farewell);
+        self.park(now, reason);
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        if self.core.phase.step(Step::Ended) {
+            self.core.end();
+            self.role.closing = None;
+            self.push(RuntimeEvent::Closed(reason), 0);
+        }
+    }
+
+    /// The resume window is over (D18).
+    fn elapse(&mut self) {
+        self.push(RuntimeEvent::WindowElapsed, 0);
+        let has_unacked = self.role.window.highest() > self.role.window.acked();
+        if !self.core.features.contains(Feature::Ack) || !has_unacked {
+            return self.end(CloseReason::ResumeWindowExpired);
+        }
+        self.role.window_is_over = true;
+        let window = Duration::from_secs(self.role.config.resume_window_seconds());
+        let end = self.role.detached_at + self.role.config.retention.max(window);
+        if end <= self.core.clock.mono {
+            return self.end(CloseReason::ResumeWindowExpired);
+        }
+        self.core.timers.set(Timer::Retention, Some(end));
+        self.judge_writable();
+    }
+
+    fn error_frame(&mut self, error: &WireError, request_id: Option<&str>, job_id: Option<&str>) -> Bytes {
+        let payload = SessionError {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            retryable: Some(error.code.retryable().unwrap_or(error.retryable)),
+            details: error.details.clone(),
+            request_id: request_id.map(String::from),
+            reply_to: request_id.filter(|_| self.role.config.dialect.mirrored_reply_to).map(String::from),
+            correlation_id: None,
+            job_id: job_id.map(Into::into),
+        };
+        self.core.frame_of(MessageType::SessionError, job_id, None, None, &payload).unwrap_or_default()
+    }
+
+    fn cut_off_with(&mut self, now: Now, reason: DetachReason, code: ErrorCode, message: &str) {
+        let frame = self.error_frame(&WireError::new(code, message), None, None);
+        self.cut_off(now, reason, [frame]);
+    }
+}
+
+/// Getters.
+impl Session<Runtime> {
+    /// Who the client was authenticated as.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.role.principal
+    }
+
+    /// Who the client said that it is.
+    #[must_use]
+    pub fn peer(&self) -> &PeerInfo {
+        &self.role.peer
+    }
+
+    /// The seq of the last event emitted; 0 before the first.
+    #[must_use]
+    pub fn last_event_seq(&self) -> u64 {
+        self.role.window.highest()
+    }
+
+    /// The highest event that the client has acknowledged (A9).
+    #[must_use]
+    pub fn acked_seq(&self) -> u64 {
+        self.role.window.acked()
+    }
+
+    /// The highest event that is no longer kept: a resume from below it is refused (D14).
+    #[must_use]
+    pub fn replay_floor(&self) -> u64 {
+        self.role.window.floor()
+    }
+
+    /// Events in the replay buffer, and the bytes of their frames.
+    #[must_use]
+    pub fn replay_len(&self) -> (usize, usize) {
+        (self.role.window.len(), self.role.window.bytes())
+    }
+}
+
+impl Machine for Runtime {
+    type Event = RuntimeEvent;
+    type State = State;
+
+    fn limits(state: &State) -> &Limits {
+        &state.config.limits
+    }
+
+    fn held_bytes(_state: &State) -> usize {
+        0
+    }
+
+    fn violation(violation: Violation) -> RuntimeEvent {
+        RuntimeEvent::Violation(violation)
+    }
+
+    /// The client speaks after the welcome was handed out: it has the new token.
+    fn heard(session: &mut Session<Runtime>) {
+        if session.core.outbox.has_opened() {
+            session.role.tokens.retire_presented();
+        }
+    }
+
+    fn receive(session: &mut Session<Runtime>, now: Now, envelope: Envelope) {
+        session.receive(now, &envelope);
+    }
+
+    fn malformed(session: &mut Session<Runtime>, now: Now, malformed: MalformedFrame) {
+        let id = malformed.id.as_deref();
+        session.offended(now, crate::ProtocolError::Malformed(malformed.fault), id, true);
+    }
+
+    fn disconnected(session: &mut Session<Runtime>, now: Now) {
+        match session.phase() {
+            Phase::Closing => session.finish_close(now),
+            Phase::Open => session.park(now, DetachReason::TransportLost),
+            _ => {}
+        }
+    }
+
+    fn detach(session: &mut Session<Runtime>, now: Now, reason: DetachReason) {
+        match reason {
+            DetachReason::HeartbeatLost => {
+                session.cut_off_with(now, reason, ErrorCode::HeartbeatLost, "nothing came for two heartbeat intervals");
+            }
+            _ if session.phase() == Phase::Closing => session.finish_close(now),
+            _ => session.cut_off(now, reason, []),
+        }
+    }
+
+    fn fire(session: &mut Session<Runtime>, now: Now, timer: Timer) {
+        match timer {
+            Timer::Close => session.finish_close(now),
+            Timer::ResumeWindow => {
+                session.core.timers.set(Timer::ResumeWindow, None);
+                session.elapse();
+            }
+            Timer::Retention => session.end(CloseReason::ResumeWindowExpired),
+            _ => {}
+        }
+    }
+
+    fn next_frame(session: &mut Session<Runtime>, now: Now) -> Option<Bytes> {
+        if !session.phase().is_attached() {
+            return session.core.outbox.next_farewell();
+        }
+        let control = session.core.outbox.next_control();
+        let frame = control.or_else(|| {
+            let last = session.role.closing.map_or(u64::MAX, |closing| closing.last);
+            let event = session.role.window.next_frame(last)?;
+            session.judge_writable();
+            Some(event)
+        });
+        if frame.is_some() {
+            session.settle(now);
+        }
+        frame
+    }
+
+    fn polled(_session: &mut Session<Runtime>, _event: &RuntimeEvent) {}
+
+    fn set_timers(_session: &mut Session<Runtime>) {}
+}

@@ -1,0 +1,50 @@
+//! The resume tokens that a runtime's session answers to, as digests (D3).
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::wire::ResumeToken;
+
+type TokenDigest = [u8; 32];
+
+fn digest(token: &ResumeToken) -> TokenDigest {
+    Sha256::digest(token.reveal().as_bytes()).into()
+}
+
+/// The welcome that rotates a token can be lost: the token presented stays good until the client has been heard after
+/// the welcome was handed out.
+#[derive(Clone)]
+pub(super) struct Tokens {
+    current: TokenDigest,
+    presented: Option<TokenDigest>,
+}
+
+impl Tokens {
+    pub(super) fn new(first: &ResumeToken) -> Tokens {
+        Tokens { current: digest(first), presented: None }
+    }
+
+    /// In time that does not depend on how much of a token is right.
+    pub(super) fn accept(&self, token: &ResumeToken) -> bool {
+        let token = digest(token);
+        let current = self.current.ct_eq(&token);
+        let presented = self.presented.map_or(subtle::Choice::from(0), |presented| presented.ct_eq(&token));
+        (current | presented).into()
+    }
+
+    /// Retires all but the next one and the one presented.
+    pub(super) fn rotate(&mut self, presented: &ResumeToken, next: &ResumeToken) {
+        *self = Tokens { current: digest(next), presented: Some(digest(presented)) };
+    }
+
+    /// The client has the welcome.
+    pub(super) fn retire_presented(&mut self) {
+        self.presented = None;
+    }
+}
+
+impl core::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Tokens(***)")
+    }
+}
