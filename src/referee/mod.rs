@@ -15,7 +15,8 @@
 //! assert!(verdict.findings.iter().any(|finding| finding.rule == Rule::FirstFrame && finding.side == Side::Client));
 //! ```
 //!
-//! [`eof`](Referee::eof) says that a side hung up; [`close`](Referee::close) alone that the transport is gone and it is
+//! Tap each side where it sends, and when it does: behind a link that loses, repeats or reorders frames, the sender is
+//! charged with what the link did. [`eof`](Referee::eof) says that a side hung up; [`close`](Referee::close) alone that the transport is gone and it is
 //! nobody's fault. Time is judged only as far as it is told: with all frames at one instant, no silence is seen.
 //! A frame that is told late by up to the [tolerance](Referee::with_tolerance) is still in time.
 //!
