@@ -282,8 +282,13 @@ impl Session {
         }
         if self.requests.oldest(|_| true).is_some() {
             self.requests.ambiguous = true;
-            // A last word before the transport is closed need not be about a request.
-            connection.unnamed_error = Some(shown(&code.unwrap_or_default()));
+            let code = code.unwrap_or_default();
+            if matches!(&*code, "INVALID_REQUEST" | "INTERNAL_ERROR") {
+                // It may be a last word before the transport is closed, and about no request.
+                connection.unnamed_error = Some(shown(&code));
+            } else {
+                charges.bring(side, Rule::ErrorUnnamed, shown(&code));
+            }
         }
     }
 
