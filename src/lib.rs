@@ -28,7 +28,7 @@
 //! use std::sync::mpsc::{Receiver, RecvTimeoutError};
 //! use std::time::Duration;
 //!
-//! use arcp_proto::framing::finish_line;
+//! use arcp_proto::framing::{LineTooLong, finish_line};
 //! use arcp_proto::{Client, ClientEvent, Clock, Now, Session};
 //! use bytes::Bytes;
 //!
@@ -36,7 +36,7 @@
 //! fn drive(
 //!     session: &mut Session<Client>,
 //!     clock: &Clock,
-//!     incoming: &Receiver<Bytes>,
+//!     incoming: &Receiver<Result<Bytes, LineTooLong>>,
 //!     outgoing: &mut impl Write,
 //!     mut attend: impl FnMut(&mut Session<Client>, Now, ClientEvent),
 //! ) -> io::Result<()> {
@@ -61,7 +61,8 @@
 //!         // 3. Wait for a message or the deadline, whichever is first. What was read goes before the time.
 //!         let wait = session.poll_timeout().map_or(Duration::MAX, |at| clock.sleep_for(at));
 //!         match incoming.recv_timeout(wait) {
-//!             Ok(message) => session.handle_input(clock.now(), message),
+//!             Ok(Ok(message)) => session.handle_input(clock.now(), message),
+//!             Ok(Err(too_long)) => session.handle_malformed(clock.now(), too_long.into()),
 //!             Err(RecvTimeoutError::Timeout) => session.handle_timeout(clock.now()),
 //!             Err(RecvTimeoutError::Disconnected) => session.handle_disconnect(clock.now()),
 //!         }
