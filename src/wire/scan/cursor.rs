@@ -44,6 +44,7 @@ pub(super) struct Cursor<'a> {
 /// that depends on the text.
 #[inline(always)]
 fn is_letter_of_escape(byte: u8) -> bool {
+    #[expect(clippy::indexing_slicing, reason = "by a byte, and at compile time")]
     const LETTERS: [bool; 256] = {
         let mut letters = [false; 256];
         let mut rest: &[u8] = b"\"\\/bfnrt";
