@@ -204,12 +204,14 @@ pub(crate) fn check(frame: &[u8]) {
     let deep = too_deep_at(json);
     if let Err(error) = serde_json::from_str::<&RawValue>(json) {
         let at = offset_of(&error, json);
+        // Whether serde_json went over that bracket. At the end of the text its place is that of the last byte.
+        let deep = deep.filter(|deep| at > deep + 1 || (at == deep + 1 && error.is_eof()));
         match (fault, deep) {
-            (Some(FrameFault::TooDeep), Some(deep)) => assert!(at > deep, "{error}: {}", shown()),
+            (Some(FrameFault::TooDeep), Some(_)) => {}
             (Some(FrameFault::Syntax { offset }), deep) => {
                 // A lone surrogate in a member's name may have come first: no fault to a `RawValue`.
                 let surrogate = json.contains("\\ud") || json.contains("\\uD");
-                assert!(surrogate || deep.is_none_or(|deep| at <= deep), "{error}: {}", shown());
+                assert!(surrogate || deep.is_none(), "{error}: {}", shown());
                 assert!(surrogate || offset.abs_diff(at) <= 5, "{offset} or {error}: {}", shown());
                 assert!(offset <= frame.len());
                 assert_eq!(id, None);
