@@ -3,6 +3,7 @@
 //! `arcp`: [`Envelope::decode`] and the message type. `ignored`: serde_json skipping the whole, which checks less
 //! (neither UTF-8 nor depth, and it finds nothing). `utf8+ignored`: the same behind `str::from_utf8`.
 //! `struct`: serde_json reading the header, borrowed, and a raw payload: what the scanner stands in for.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/oracle/mod.rs"]
 #[expect(dead_code, reason = "the struct alone is of use here")]

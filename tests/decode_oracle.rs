@@ -1,4 +1,5 @@
 //! `Envelope::decode` against serde_json, on frames made up, mangled, recorded, and found by the fuzzer.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod oracle;
 
@@ -150,7 +151,7 @@ fn word() -> impl Strategy<Value = String> {
 }
 
 fn value() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![4 => quoted(good_inside()), 2 => quoted(inside()), 3 => number(), 2 => word().prop_filter("rarely wrong", |w| w != ""), 1 => Just("{}".to_owned()), 1 => Just("[]".to_owned())];
+    let leaf = prop_oneof![4 => quoted(good_inside()), 2 => quoted(inside()), 3 => number(), 2 => word().prop_filter("rarely wrong", |w| !w.is_empty()), 1 => Just("{}".to_owned()), 1 => Just("[]".to_owned())];
     leaf.prop_recursive(5, 24, 4, |value| {
         let member =
             (quoted(good_inside()), space(), space(), value.clone()).prop_map(|(k, a, b, v)| format!("{k}{a}:{b}{v}"));

@@ -95,7 +95,7 @@ impl Envelope {
         self.head.type_name.get(&self.frame).unwrap_or_default()
     }
 
-    /// The type, if it is one of §6 and §7.
+    /// The type, if it is one of §6 and §7. Looked up at decode, so this costs nothing.
     #[must_use]
     pub fn message_type(&self) -> Option<MessageType> {
         match self.head.message_type {
@@ -149,7 +149,7 @@ impl Envelope {
     /// The payload's JSON text, always an object; `{}` where there is none.
     #[must_use]
     pub fn payload_text(&self) -> &str {
-        core::str::from_utf8(self.payload_bytes()).unwrap_or("{}")
+        simdutf8::basic::from_utf8(self.payload_bytes()).unwrap_or("{}")
     }
 
     /// [`payload_text`](Envelope::payload_text) as bytes.

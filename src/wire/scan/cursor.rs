@@ -32,28 +32,11 @@ const SYNTAX: u64 = 2;
 const TOO_DEEP: u64 = 4;
 
 /// A place in a frame.
-#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     frame: &'a [u8],
     at: usize,
     /// Words of strings, one over the other, for their top bits: outside of strings no byte beyond ASCII can be.
     words: u64,
-}
-
-/// Whether the byte makes an escape with the backslash alone. A look into a table, where a `match` would be a jump
-/// that depends on the text.
-#[inline(always)]
-fn is_letter_of_escape(byte: u8) -> bool {
-    const LETTERS: [bool; 256] = {
-        let mut letters = [false; 256];
-        let mut rest: &[u8] = b"\"\\/bfnrt";
-        while let [letter, others @ ..] = rest {
-            letters[*letter as usize] = true;
-            rest = others;
-        }
-        letters
-    };
-    LETTERS.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 impl<'a> Cursor<'a> {
@@ -266,7 +249,7 @@ impl<'a> Cursor<'a> {
     fn skip_escape(&mut self) -> Result<(), Stop> {
         self.at += 1;
         match self.byte() {
-            byte if is_letter_of_escape(byte) => self.at += 1,
+            byte if string::is_letter_of_escape(byte) => self.at += 1,
             b'u' => {
                 self.at += 1;
                 for _ in 0..4 {

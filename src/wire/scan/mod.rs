@@ -47,7 +47,8 @@ pub(crate) type Refused = (FrameFault, Text);
 /// Frames are shorter than 2 GiB: offsets are kept in 31 bits.
 #[inline]
 pub(crate) fn scan(frame: &[u8]) -> Result<Head, Refused> {
-    let mut pass = Pass { frame, head: Head::default(), payload_job_id: Text::default(), fault: None };
+    let mut pass =
+        Pass { frame, head: Head::default(), payload_job_id: Text::default(), fault: None, id_repeated: false };
     let mut cursor = Cursor::new(frame);
     let end = pass.run(&mut cursor);
     // A frame that is not UTF-8 is told so, whatever else is wrong with it: nothing in it can be trusted to be text.
@@ -55,9 +56,9 @@ pub(crate) fn scan(frame: &[u8]) -> Result<Head, Refused> {
         return Err((FrameFault::NotUtf8, Text::default()));
     }
     match (end, pass.fault) {
-        (Ok(_), None) => Ok(pass.head),
-        (Ok(_), Some(fault)) => Err((fault, pass.head.id)),
-        (Err(Stop::TooDeep), _) => Err((FrameFault::TooDeep, pass.head.id)),
+        (Ok(()), None) => Ok(pass.head),
+        (Ok(()), Some(fault)) => Err((fault, pass.id())),
+        (Err(Stop::TooDeep), _) => Err((FrameFault::TooDeep, pass.id())),
         (Err(Stop::Syntax), _) => Err((FrameFault::Syntax { offset: cursor.offset() }, Text::default())),
     }
 }
@@ -68,6 +69,7 @@ struct Pass<'a> {
     payload_job_id: Text,
     /// The first fault in what is JSON all the same: the pass goes on, to learn whether it is and to find the id.
     fault: Option<FrameFault>,
+    id_repeated: bool,
 }
 
 impl Pass<'_> {
@@ -111,6 +113,11 @@ impl Pass<'_> {
         }
     }
 
+    /// The id that a refusal may name: of two, nobody knows which one the peer means.
+    fn id(&self) -> Text {
+        if self.id_repeated { Text::default() } else { self.head.id }
+    }
+
     #[cold]
     fn fail(&mut self, fault: FrameFault) {
         self.fault.get_or_insert(fault);
@@ -124,14 +131,13 @@ impl Pass<'_> {
             return Ok(());
         }
         let mut seen = 0_u8;
-        let mut id_repeated = false;
         loop {
             match self.field(cursor)? {
                 Some(field) => {
                     let bit = 1 << field as u8;
                     if seen & bit != 0 {
                         self.fail(FrameFault::Duplicate(field));
-                        id_repeated |= field == HeaderField::Id;
+                        self.id_repeated |= field == HeaderField::Id;
                     }
                     seen |= bit;
                     self.member(cursor, field)?;
@@ -141,10 +147,6 @@ impl Pass<'_> {
             if !cursor.eat(b',') {
                 break;
             }
-        }
-        if id_repeated {
-            // Which of them the peer would know its message by is anyone's guess.
-            self.head.id = Text::default();
         }
         cursor.expect(b'}')
     }

@@ -1,4 +1,5 @@
-//! The bytes at which a string cannot simply go on: quotes, backslashes, control characters.
+//! The bytes at which a string cannot simply go on (quotes, backslashes, control characters), and those behind a
+//! backslash.
 
 const ONES: u64 = u64::MAX / 255;
 /// The top bit of each byte; set in a word of a string, there is more than ASCII in it.
@@ -30,6 +31,23 @@ pub(super) fn is_plain_ascii(block: &[u8; BLOCK]) -> bool {
 #[inline(always)]
 pub(super) fn is_plain(block: &[u8; BLOCK]) -> bool {
     block.iter().fold(true, |plain, byte| plain & (*byte >= 0x20) & (*byte != b'"') & (*byte != b'\\'))
+}
+
+/// Whether the byte makes an escape with the backslash alone. A look into a table, where a `match` would be a jump
+/// that depends on the text.
+#[inline(always)]
+pub(super) fn is_letter_of_escape(byte: u8) -> bool {
+    #[expect(clippy::indexing_slicing, reason = "by a byte, and at compile time")]
+    const LETTERS: [bool; 256] = {
+        let mut letters = [false; 256];
+        let mut rest: &[u8] = b"\"\\/bfnrt";
+        while let [letter, others @ ..] = rest {
+            letters[*letter as usize] = true;
+            rest = others;
+        }
+        letters
+    };
+    LETTERS.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -173,6 +173,9 @@ fn d39_duplicate_header_key_is_refused() {
 fn d39_an_id_that_stands_twice_is_no_id() {
     let frame = with(r#""id":"a","id":"b""#);
     assert!(scan(frame.as_bytes()).unwrap_err().1.is_absent());
+    let frame = format!(r#"{{"id":null,"id":"b","x":{}"#, "[".repeat(MAX_DEPTH));
+    let (fault, id) = scan(frame.as_bytes()).unwrap_err();
+    assert_eq!((fault, id), (FrameFault::TooDeep, Text::default()));
 }
 
 #[test]
