@@ -458,6 +458,24 @@ fn d11_a_refusal_names_the_session_of_the_hello() {
 }
 
 #[test]
+fn d11_a_refused_resume_names_the_session_that_the_hello_names_in_it() {
+    let unauthenticated = hello_with(json!({
+        "auth": null, "resume": {"session_id": "sess_old", "resume_token": "rt_a", "last_event_seq": 3},
+    }));
+    assert_eq!(refusal(&unauthenticated)["session_id"], "sess_old");
+    let disagreeing = hello_with(json!({
+        "resume": {"session_id": "sess_old", "resume_token": "rt_a"}, "resume_token": "rt_b",
+    }));
+    assert_eq!(refusal(&disagreeing)["session_id"], "sess_old");
+    let too_long = hello_with(json!({"auth": null, "resume": {"session_id": "s".repeat(257), "resume_token": "rt_a"}}));
+    assert!(refusal(&too_long)["session_id"].as_str().unwrap().starts_with("sess_"));
+    let unknown = hello_with(json!({"resume": {"session_id": "sess_old", "resume_token": "rt_a"}}));
+    let frame = as_refusal(attempt_of(&unknown).refuse(start(), arcp_proto::ResumeRefused::expired()));
+    assert_eq!(frame["session_id"], "sess_old");
+    assert_eq!(frame["payload"]["code"], "RESUME_WINDOW_EXPIRED");
+}
+
+#[test]
 fn d11_a_refusal_of_a_hello_without_a_session_names_a_throw_away_one() {
     for message in [hello_with(json!({"auth": null})), json!({"type": "session.ping"}), json!({"id": "m1"})] {
         let frame = refusal(&message);
@@ -493,6 +511,27 @@ fn d11_the_application_refuses_a_hello_or_a_resume_with_its_own_error() {
     let frame = as_refusal(attempt_of(&resume).refuse(start(), error()));
     assert_eq!(frame["payload"]["code"], "UNAUTHENTICATED");
     assert_eq!(frame["session_id"], "sess_1");
+}
+
+#[test]
+fn d11_a_refusal_has_one_of_the_15_codes_its_retryable_and_a_message() {
+    for code in ErrorCode::ALL {
+        // As `as_refusal` checks: neither the wrong flag nor the empty message get through.
+        let error = WireError {
+            retryable: code.retryable() != Some(true),
+            message: String::new(),
+            ..WireError::new(code.clone(), "x")
+        };
+        let frame = as_refusal(hello_of(&hello(&good_payload())).refuse(start(), error));
+        assert_eq!(frame["payload"]["code"], code.as_str());
+    }
+    for (retryable, expected) in [(true, "INTERNAL_ERROR"), (false, "INVALID_REQUEST")] {
+        let mut error = WireError::new(ErrorCode::from("RATE_LIMITED"), "slow down");
+        error.retryable = retryable;
+        let frame = as_refusal(hello_of(&hello(&good_payload())).refuse(start(), error));
+        assert_eq!(frame["payload"]["code"], expected);
+        assert_eq!(frame["payload"]["message"], "slow down");
+    }
 }
 
 #[test]
