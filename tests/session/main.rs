@@ -3,5 +3,6 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod contract;
+mod handshake;
 mod opening;
 mod pair;
