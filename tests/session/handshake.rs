@@ -1042,6 +1042,32 @@ fn d10_a_second_hello_that_is_a_resume_is_one_too() {
     assert_eq!(runtime.phase(), Phase::Open);
 }
 
+/// §F: a welcome is the very first frame, also where the second hello came right behind the first.
+#[test]
+fn d10_a_pipelined_second_hello_is_refused_behind_the_welcome() {
+    let mut hello = second_hello();
+    hello.as_object_mut().unwrap().remove("session_id");
+    let Ok(Opening::Hello(first)) = Opening::parse(Bytes::from(hello.to_string()), &Default::default()) else {
+        panic!()
+    };
+    let mut runtime = first.accept(start(), Arc::new(runtime_config()), grant());
+    feed(&mut runtime, start(), &second_hello());
+    assert_eq!(runtime.phase(), Phase::Detached);
+    let mut other = runtime.clone();
+    let frames = sent_json(&mut runtime, start());
+    assert_eq!(types(&frames), ["session.welcome", "session.bye", "session.error"]);
+    assert_eq!(frames[0]["payload"]["resume_token"], token(1).reveal());
+    assert_eq!(types(&resume_by_hand(&mut runtime, 1, 0)), ["session.welcome"]);
+    // A takeover that comes first is given all of it for the old transport, and does not print the token (D3).
+    let message = json!({"type": "session.hello", "payload": {
+        "auth": {"scheme": "bearer", "token": "t"}, "resume_token": token(1).reveal()}});
+    let opening = Opening::parse(Bytes::from(message.to_string()), &Default::default()).unwrap();
+    let Opening::Resume(attempt) = opening else { panic!() };
+    let takeover = other.resume(start(), attempt, &principal(), token(2)).unwrap();
+    assert_eq!(takeover.farewell.len(), 3);
+    assert!(!format!("{takeover:?}").contains(token(1).reveal()), "{takeover:?}");
+}
+
 #[test]
 fn a14_our_client_tells_a_bye_for_reauthentication_as_the_sessions_end() {
     let mut client = client_alone(client_config());
