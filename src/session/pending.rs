@@ -73,6 +73,12 @@ impl Pendings {
         Intake::New(id)
     }
 
+    /// Whether this is the id of an open request or of a submit that was answered.
+    pub(super) fn knows(&self, message_id: &str) -> bool {
+        let is_open = self.open.iter().any(|open| *open.message_id == *message_id);
+        is_open || self.answered.iter().any(|(id, _)| **id == *message_id)
+    }
+
     pub(super) fn get(&self, id: RequestId) -> Option<&Pending> {
         self.open.iter().find(|open| open.id == id)
     }

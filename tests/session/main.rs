@@ -2,7 +2,10 @@
 //! (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod close;
 mod contract;
 mod handshake;
 mod opening;
 mod pair;
+mod requests;
+mod sequence_in;

@@ -267,10 +267,14 @@ impl Session<Runtime> {
         }
     }
 
-    /// Gives the transport up with these last words.
+    /// Gives the transport up with these last words. A shutdown that was waiting for it is done then.
     fn cut_off(&mut self, now: Now, reason: DetachReason, farewell: impl IntoIterator<Item = Bytes>) {
         self.core.outbox.set_farewell(farewell);
-        self.park(now, reason);
+        if self.role.closing.is_some_and(|closing| closing.is_shutdown) {
+            self.end(CloseReason::Shutdown);
+        } else {
+            self.park(now, reason);
+        }
     }
 
     fn end(&mut self, reason: CloseReason) {

@@ -188,7 +188,9 @@ impl Session<Runtime> {
             Ok(_) => return self.refuse_request(now, bad_payload(message, &"`agent` is empty"), envelope),
             Err(error) => return self.refuse_request(now, bad_payload(message, &error), envelope),
         };
-        if !self.permits(now, submit.features(), envelope) {
+        // Features may have gone with a resume; a repetition is known all the same (D8).
+        let is_known = envelope.id().is_some_and(|id| self.role.pendings.knows(&id));
+        if !is_known && !self.permits(now, submit.features(), envelope) {
             return;
         }
         if let Some(request) = self.take_in(now, message, None, envelope) {
