@@ -1,22 +1,126 @@
-//! The session layer of ARCP v1.1 as a sans-IO state machine.
+//! The session layer of ARCP v1.1, the Agent Runtime Control Protocol, as a pure state machine: bytes and clock ticks
+//! in; outbound messages and events out. No socket, no clock, no thread, no async runtime and no randomness inside.
+//! The same inputs always give the same outputs, byte for byte.
+//!
+//! [`Session<Client>`](Session) submits, watches and controls jobs; [`Session<Runtime>`](Session) runs them. Both
+//! authenticate, negotiate features, keep themselves alive, acknowledge events, push back when the consumer is slow,
+//! survive a lost transport by replaying what was missed, list jobs, and end politely. What a job *is*, who may run
+//! it, and the socket under it are the application's.
+//!
+//! # The contract
+//!
+//! 1. *Eager*: all that an input causes is queued before the call returns.
+//! 2. *Drained is drained*: after one round in which both polls return `None` they keep doing so until the next input
+//!    or `poll_timeout()`.
+//! 3. *Sleeping is safe*: a driver that sleeps exactly until `poll_timeout()` misses nothing.
+//! 4. *Deadlines move*: after `handle_timeout(now)`, `poll_timeout()` is `None` or later than `now`.
+//!
+//! There is nothing else to know about the order of calls. Inputs never fail and are legal at any time; polling too
+//! often costs nothing and does nothing.
+//!
+//! # The loop
+//!
+//! A driver owns the transport and the clock, and goes round: send, attend to events, wait. Here in blocking std, with
+//! one message a line and a thread that reads them:
+//!
+//! ```
+//! use std::io::{self, Write};
+//! use std::sync::mpsc::{Receiver, RecvTimeoutError};
+//! use std::time::Duration;
+//!
+//! use arcp_proto::framing::{LineTooLong, finish_line};
+//! use arcp_proto::{Client, ClientEvent, Clock, Now, Session};
+//! use bytes::Bytes;
+//!
+//! /// Runs until the transport is done with: the session is closed then, or may be resumed on another one.
+//! fn drive(
+//!     session: &mut Session<Client>,
+//!     clock: &Clock,
+//!     incoming: &Receiver<Result<Bytes, LineTooLong>>,
+//!     outgoing: &mut impl Write,
+//!     mut attend: impl FnMut(&mut Session<Client>, Now, ClientEvent),
+//! ) -> io::Result<()> {
+//!     loop {
+//!         // 1. Send what there is to send.
+//!         let mut lines = Vec::new();
+//!         while let Some(message) = session.poll_transmit(clock.now()) {
+//!             finish_line(&message, &mut lines);
+//!         }
+//!         outgoing.write_all(&lines)?;
+//!         outgoing.flush()?;
+//!
+//!         // 2. Attend to an event, which may give more to send.
+//!         if let Some(event) = session.poll_event() {
+//!             attend(session, clock.now(), event);
+//!             continue;
+//!         }
+//!         if !session.phase().is_attached() {
+//!             return Ok(());
+//!         }
+//!
+//!         // 3. Wait for a message or the deadline, whichever is first. What was read goes before the time.
+//!         let wait = session.poll_timeout().map_or(Duration::MAX, |at| clock.sleep_for(at));
+//!         match incoming.recv_timeout(wait) {
+//!             Ok(Ok(message)) => session.handle_input(clock.now(), message),
+//!             Ok(Err(too_long)) => session.handle_malformed(clock.now(), too_long.into()),
+//!             Err(RecvTimeoutError::Timeout) => session.handle_timeout(clock.now()),
+//!             Err(RecvTimeoutError::Disconnected) => session.handle_disconnect(clock.now()),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # The floors
+//!
+//! | module | what it is |
+//! |---|---|
+//! | the root | [`Session`], its events, errors and configuration; [`Opening`], the first message on a transport |
+//! | [`referee`] | a passive eye on both directions: which rule was broken, by whom |
+//! | [`framing`] | a byte stream cut into messages |
+//! | [`wire`] | one message: bytes ⇄ envelope, payload types, ids, codes |
+//!
+//! # Features
+//!
+//! `std` (default): [`Clock`], which reads the operating system's clocks, and [`Secrets`], which draws resume
+//! tokens and session ids from its entropy. Without it the crate needs `alloc` alone.
+//!
+//! Numbers in these docs: `§…` is a section of the [draft]; `A…` and `D…` are the requirements and decisions that
+//! this crate was built to, listed in the repository's `docs/decisions.md`.
+//!
+//! [draft]: https://github.com/agentruntimecontrolprotocol/spec
 #![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 
+#[cfg(feature = "std")]
+mod clock;
 mod error;
 mod feature;
+pub mod framing;
+pub mod referee;
+#[cfg(feature = "std")]
+mod secrets;
 mod session;
 mod time;
 pub mod wire;
 
+#[cfg(feature = "std")]
+pub use clock::Clock;
 pub use error::{
     AckError, AnswerError, CloseReason, ConnectFailure, DetachReason, ProtocolError, ResumeError, ResumeRefusal,
     SendError, Violation,
 };
 pub use feature::{Feature, FeatureSet};
+#[cfg(feature = "std")]
+pub use secrets::{EntropyError, Secrets};
 pub use session::{
     AckPolicy, Client, ClientConfig, ClientEvent, Delivery, Dialect, Farewell, GapPolicy, Grant, Hello, Interest,
     Limits, Opening, Overflow, Phase, Refusal, RefusedBecause, RequestFailure, RequestId, ResumeAttempt, ResumeRefused,
     Role, Runtime, RuntimeConfig, RuntimeEvent, SendCredit, Session, SessionInfo, Takeover, Timer,
 };
 pub use time::{Instant, Now, Timestamp, TimestampError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

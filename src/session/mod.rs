@@ -140,6 +140,19 @@ impl<R: Role> Session<R> {
         self.set_timers();
     }
 
+    /// A frame came that the driver's framing could not hand over: a line over its limit
+    /// ([`LineTooLong`](crate::framing::LineTooLong) converts into the fault). It is answered and counted like any
+    /// other malformed frame (D39).
+    pub fn handle_malformed(&mut self, now: Now, fault: FrameFault) {
+        let now = self.tick(now);
+        if self.phase().is_attached() {
+            self.core.heartbeat.heard(now.mono);
+            R::heard(self);
+            R::malformed(self, now, MalformedFrame { fault, id: None });
+        }
+        self.set_timers();
+    }
+
     /// Bytes came, but no whole message yet: the peer lives (D21).
     pub fn handle_activity(&mut self, now: Now) {
         let now = self.tick(now);

@@ -12,8 +12,8 @@ use super::config::{Grant, Limits, RuntimeConfig};
 use crate::feature::FeatureSet;
 use crate::time::Now;
 use crate::wire::{
-    self, ClientCapabilities, Credentials, Envelope, ErrorCode, FrameFault, Header, MessageType, PeerInfo, ResumeToken,
-    SEQ_LIMIT, SessionError, SessionId, WireError, encode,
+    self, ClientCapabilities, Credentials, Envelope, ErrorCode, FrameFault, Header, MAX_ID_LEN, MessageType, PeerInfo,
+    ResumeToken, SEQ_LIMIT, SessionError, SessionId, WireError, encode,
 };
 
 /// What a client wants of a new transport. A runtime reads it before there is a session to give the bytes to.
@@ -45,19 +45,27 @@ impl Addressee {
     }
 
     /// Before the welcome an error names the session of the hello, or a throw-away one: two peers drop it
-    /// otherwise (D11).
+    /// otherwise (D11). For the same reason the code is one of the draft's, with its own `retryable` and a message.
     fn refusal(&self, error: &WireError) -> Bytes {
+        let code = match (&error.code, error.retryable) {
+            (ErrorCode::Other(_), true) => ErrorCode::InternalError,
+            (ErrorCode::Other(_), false) => ErrorCode::InvalidRequest,
+            (code, _) => code.clone(),
+        };
         let payload = SessionError {
-            code: error.code.clone(),
-            message: error.message.clone(),
-            retryable: Some(error.retryable),
+            retryable: code.retryable(),
+            message: if error.message.is_empty() { code.as_str().into() } else { error.message.clone() },
+            code,
             details: error.details.clone(),
             request_id: self.message_id.as_deref().map(String::from),
             reply_to: None,
             correlation_id: None,
             job_id: None,
         };
-        let mut header = Header::new("msg_refusal", MessageType::SessionError);
+        // There is no session to count in: the client's own id makes this one unique.
+        let named: String = self.message_id.as_deref().unwrap_or("hello").chars().take(64).collect();
+        let id = alloc::format!("msg_re_{named}");
+        let mut header = Header::new(&id, MessageType::SessionError);
         header.session_id = Some(self.session_id.as_deref().unwrap_or("sess_none"));
         encode(&header, &payload).unwrap_or_default()
     }
@@ -180,7 +188,11 @@ fn agreed<T: PartialEq>(places: impl IntoIterator<Item = Option<T>>, to: &Addres
     Ok(found)
 }
 
-fn parse_hello(hello: wire::Hello, to: Addressee) -> Result<Opening, Refusal> {
+fn parse_hello(hello: wire::Hello, mut to: Addressee) -> Result<Opening, Refusal> {
+    if to.session_id.is_none() {
+        let named = hello.resume.as_ref().and_then(|claim| claim.session_id.as_ref()).map(SessionId::as_str);
+        to.session_id = named.filter(|id| (1..=MAX_ID_LEN).contains(&id.len())).map(Into::into);
+    }
     let peer = hello.client.unwrap_or_else(|| PeerInfo {
         name: hello.client_name.unwrap_or_default(),
         version: hello.client_version.unwrap_or_default(),
@@ -256,7 +268,8 @@ impl Hello {
     }
 
     /// The `session.error` that turns the client away, for example with UNAUTHENTICATED. Send it, then close the
-    /// transport.
+    /// transport. Whether trying again can help goes by the code; one that is none of the draft's is sent as
+    /// INTERNAL_ERROR where `error` is retryable, else as INVALID_REQUEST (D11).
     #[must_use]
     pub fn refuse(self, _now: Now, error: WireError) -> Bytes {
         self.to.refusal(&error)
@@ -300,8 +313,8 @@ impl ResumeAttempt {
         self.features.as_ref()
     }
 
-    /// The `session.error` that turns the client away. Send it, then close the transport. For a token that nobody
-    /// knows the error is [`ResumeRefused::expired`](super::ResumeRefused::expired)'s.
+    /// The `session.error` that turns the client away, like a hello's. Send it, then close the transport. For a token
+    /// that nobody knows the error is [`ResumeRefused::expired`](super::ResumeRefused::expired)'s.
     #[must_use]
     pub fn refuse(self, _now: Now, error: WireError) -> Bytes {
         self.to.refusal(&error)

@@ -20,7 +20,7 @@ pub(super) struct Outbox {
     control: VecDeque<Bytes>,
     /// Of pongs, ping and control.
     bytes: usize,
-    /// The last frames of an attachment, at most two (D10).
+    /// The last frames of an attachment, at most two and an unsent welcome before them (D10).
     farewell: VecDeque<Bytes>,
     /// The farewell has begun: nothing may follow it.
     sealed: bool,
@@ -35,6 +35,11 @@ impl Outbox {
     /// Whether the hello or welcome has been handed out.
     pub(super) fn has_opened(&self) -> bool {
         self.first.is_none()
+    }
+
+    /// The hello or welcome, if it still waits: for a farewell that may not go before it.
+    pub(super) fn take_first(&mut self) -> Option<Bytes> {
+        self.first.take()
     }
 
     pub(super) fn has_room(&self, len: usize, limits: &Limits) -> bool {

@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::ser::Serializer;
 
 use super::id::TraceId;
 use super::message::MessageType;
@@ -56,7 +55,7 @@ pub fn encode<P: Serialize + ?Sized>(header: &Header<'_>, payload: &P) -> Result
     let mut out = Vec::with_capacity(256);
     write_header(&mut out, header);
     let start = out.len();
-    payload.serialize(&mut Serializer::new(&mut out))?;
+    append_payload(&mut out, payload)?;
     if breaks_lines(out.get(start..).unwrap_or_default()) {
         let payload = out.split_off(start);
         append_on_one_line(&mut out, &payload);
@@ -66,6 +65,15 @@ pub fn encode<P: Serialize + ?Sized>(header: &Header<'_>, payload: &P) -> Result
     Ok(Bytes::from(out.into_boxed_slice()))
 }
 
+/// Without std, serde_json writes to no buffer but its own.
+fn append_payload<P: Serialize + ?Sized>(out: &mut Vec<u8>, payload: &P) -> Result<(), serde_json::Error> {
+    #[cfg(feature = "std")]
+    return payload.serialize(&mut serde_json::Serializer::new(out));
+    #[cfg(not(feature = "std"))]
+    return serde_json::to_vec(payload).map(|payload| out.extend_from_slice(&payload));
+}
+
+#[expect(clippy::indexing_slicing, reason = "a masked digit is below 16")]
 fn write_header(out: &mut Vec<u8>, header: &Header<'_>) {
     out.extend_from_slice(b"{\"arcp\":\"1.1\",\"id\":");
     append_string(out, header.id);

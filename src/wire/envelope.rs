@@ -2,6 +2,8 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString;
 use core::fmt;
 
 use bytes::Bytes;
@@ -33,25 +35,25 @@ pub struct Envelope {
     head: Head,
 }
 
-/// The payload does not have the shape that its type asks for.
-///
-/// It says what was expected and where, and repeats no value: payloads may be long, and may hold secrets.
-#[derive(Debug, thiserror::Error)]
-#[error("the payload of {type_name} is not as the protocol has it: {detail}")]
+/// The payload does not have the shape that its type asks for. It says what was asked for and where, and never
+/// what stood there, which may be a secret in the wrong place (D3).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the payload of {type_name} is not as the protocol has it: {reason}")]
 pub struct PayloadError {
     type_name: Box<str>,
-    detail: Box<str>,
+    reason: Box<str>,
 }
 
-/// serde_json's words without the value that it found.
-fn without_value(error: &serde_json::Error) -> Box<str> {
-    let text = alloc::format!("{error}");
-    match text.rsplit_once(", expected ") {
-        Some((found, expected)) => {
-            let found = found.split(['"', '`']).next().unwrap_or_default().trim_end();
-            alloc::format!("{found}, expected {expected}").into()
-        }
-        None => text.into(),
+/// What serde says of a misfit, without the text that it quotes from the payload.
+fn reason(error: &serde_json::Error) -> Box<str> {
+    let said = error.to_string();
+    match said.split_once('"') {
+        None => said.into(),
+        // Of the payload's own quotes none is the last one before what was asked for.
+        Some((misfit, rest)) => match rest.rsplit_once("\", expected ") {
+            Some((_, expected)) => format!("{}, expected {expected}", misfit.trim_end()).into(),
+            None => format!("another value was asked for at line {} column {}", error.line(), error.column()).into(),
+        },
     }
 }
 
@@ -93,10 +95,13 @@ impl Envelope {
         self.head.type_name.get(&self.frame).unwrap_or_default()
     }
 
-    /// The type, if it is one of §6 and §7.
+    /// The type, if it is one of §6 and §7. Looked up at decode, so this costs nothing.
     #[must_use]
     pub fn message_type(&self) -> Option<MessageType> {
-        MessageType::from_name(&self.type_name())
+        match self.head.message_type {
+            None if self.head.type_name.is_escaped() => MessageType::from_name(&self.type_name()),
+            known => known,
+        }
     }
 
     /// The session that the sender means; absent stands for the transport's own (D16).
@@ -144,7 +149,7 @@ impl Envelope {
     /// The payload's JSON text, always an object; `{}` where there is none.
     #[must_use]
     pub fn payload_text(&self) -> &str {
-        core::str::from_utf8(self.payload_bytes()).unwrap_or("{}")
+        simdutf8::basic::from_utf8(self.payload_bytes()).unwrap_or("{}")
     }
 
     /// [`payload_text`](Envelope::payload_text) as bytes.
@@ -163,7 +168,7 @@ impl Envelope {
     /// When the payload has another shape. The envelope stays as it is.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
         serde_json::from_slice(self.payload_bytes())
-            .map_err(|error| PayloadError { type_name: self.type_name().into(), detail: without_value(&error) })
+            .map_err(|error| PayloadError { type_name: self.type_name().into(), reason: reason(&error) })
     }
 }
 

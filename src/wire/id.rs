@@ -94,6 +94,17 @@ id! {
     JobId
 }
 
+impl JobId {
+    /// Stands for an id that the payload does not have (D34).
+    pub(super) fn absent() -> JobId {
+        JobId("".into())
+    }
+
+    pub(super) fn or_absent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobId, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or_else(JobId::absent))
+    }
+}
+
 id! {
     /// Names a streamed result (§8.4): minted by the runtime (`res_…`).
     ResultId
@@ -184,13 +195,12 @@ impl<'de> Deserialize<'de> for TraceId {
 }
 
 impl TraceId {
-    /// For `#[serde(deserialize_with)]`: a text that is no trace id reads as absent (D4).
+    /// For `#[serde(deserialize_with)]`: anything that is no trace id reads as absent (D4).
     ///
     /// # Errors
     ///
-    /// When the member is neither a string nor null.
+    /// When the JSON itself is broken.
     pub fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceId>, D::Error> {
-        let text = Option::<Cow<'_, str>>::deserialize(deserializer)?;
-        Ok(text.and_then(|text| TraceId::parse(&text)))
+        Ok(super::session::text_or_absent(deserializer)?.and_then(|text| TraceId::parse(&text)))
     }
 }

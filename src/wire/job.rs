@@ -77,7 +77,8 @@ pub struct JobAccepted {
     /// The same as one peer writes it; sent only as a dialect (D40).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
-    /// The new job.
+    /// The new job; empty if the peer names it in the envelope alone (D34), which is then the place to look.
+    #[serde(default = "JobId::absent", deserialize_with = "JobId::or_absent")]
     pub job_id: JobId,
     /// The agent as resolved: `name@version`; empty if the peer left it out.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -150,22 +151,41 @@ fn authority_features(
 
 /// `job.result` (§8.4): the job ended well.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(from = "JobResultMembers")]
 pub struct JobResult {
     /// `success`, unless the peer says otherwise.
-    #[serde(default, deserialize_with = "null_as_default")]
     pub final_status: JobStatus,
-    /// The result, inline; one peer calls it `output` (D35).
-    #[serde(default, alias = "output", skip_serializing_if = "Option::is_none")]
+    /// The result, inline; one peer calls it `output` (D35). Null is not sent: it reads as absent (D2).
+    #[serde(skip_serializing_if = "RawJson::is_nothing")]
     pub result: Option<RawJson>,
     /// The streamed result, in place of an inline one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub result_id: Option<ResultId>,
     /// The streamed result's length in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub result_size: Option<u64>,
     /// For a human.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+}
+
+/// Both names of the result in one payload are no error, as two for one member would be.
+#[derive(Deserialize)]
+struct JobResultMembers {
+    #[serde(default, deserialize_with = "null_as_default")]
+    final_status: JobStatus,
+    result: Option<RawJson>,
+    output: Option<RawJson>,
+    result_id: Option<ResultId>,
+    result_size: Option<u64>,
+    summary: Option<String>,
+}
+
+impl From<JobResultMembers> for JobResult {
+    fn from(members: JobResultMembers) -> JobResult {
+        let JobResultMembers { final_status, result, output, result_id, result_size, summary } = members;
+        JobResult { final_status, result: result.or(output), result_id, result_size, summary }
+    }
 }
 
 impl JobResult {
@@ -298,10 +318,11 @@ pub struct JobSubscribed {
     /// The same as one peer writes it; sent only as a dialect (D40).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<String>,
-    /// The job.
+    /// The job; empty if the peer names it in the envelope alone (D34), which is then the place to look.
+    #[serde(default = "JobId::absent", deserialize_with = "JobId::or_absent")]
     pub job_id: JobId,
     /// How it stands.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default = "JobStatus::unsaid", deserialize_with = "JobStatus::or_unsaid")]
     pub current_status: JobStatus,
     /// The agent: `name@version`.
     #[serde(default, deserialize_with = "null_as_default")]

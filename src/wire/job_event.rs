@@ -76,7 +76,7 @@ pub struct JobEvent<'a> {
     #[serde(default, deserialize_with = "lenient_timestamp", skip_serializing_if = "Option::is_none")]
     pub ts: Option<Timestamp>,
     /// The body, in the kind's shape.
-    #[serde(default = "RawJson::empty_object")]
+    #[serde(default = "RawJson::empty_object", deserialize_with = "RawJson::or_empty_object")]
     pub body: RawJson,
 }
 
@@ -135,17 +135,34 @@ pub struct Status {
 
 /// Body of `metric`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(from = "MetricMembers")]
 pub struct Metric {
     /// What is measured; `cost.…` counts against a budget (§9.6).
     pub name: String,
     /// The value.
     pub value: serde_json::Number,
     /// Its unit; of a cost, the currency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// Labels, an object; one peer calls it `dims`.
-    #[serde(default, alias = "dims", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<RawJson>,
+}
+
+/// Both names of the labels in one body are no error, as two for one member would be.
+#[derive(Deserialize)]
+struct MetricMembers {
+    name: String,
+    value: serde_json::Number,
+    unit: Option<String>,
+    dimensions: Option<RawJson>,
+    dims: Option<RawJson>,
+}
+
+impl From<MetricMembers> for Metric {
+    fn from(MetricMembers { name, value, unit, dimensions, dims }: MetricMembers) -> Metric {
+        Metric { name, value, unit, dimensions: dimensions.or(dims) }
+    }
 }
 
 /// Body of `artifact_ref`.

@@ -70,6 +70,15 @@ impl JobStatus {
         Ok(Option::deserialize(deserializer)?.unwrap_or(JobStatus::Error))
     }
 
+    /// A peer that does not say how a job stands has not said that it went well.
+    pub(super) fn unsaid() -> JobStatus {
+        JobStatus::Other("".into())
+    }
+
+    pub(super) fn or_unsaid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JobStatus, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or_else(JobStatus::unsaid))
+    }
+
     /// Whether the job has ended.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
@@ -199,7 +208,7 @@ pub struct JobEntry {
     #[serde(default, deserialize_with = "null_as_default")]
     pub agent: String,
     /// How it stands.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default = "JobStatus::unsaid", deserialize_with = "JobStatus::or_unsaid")]
     pub status: JobStatus,
     /// The authority that it has.
     #[serde(default, deserialize_with = "null_as_default")]

@@ -39,10 +39,14 @@ macro_rules! messages {
             /// The message type of that name.
             #[must_use]
             pub fn from_name(name: &str) -> Option<MessageType> {
-                match name {
-                    $($text => Some(MessageType::$name),)*
-                    _ => None,
-                }
+                MessageType::from_bytes(name.as_bytes())
+            }
+
+            pub(crate) fn from_bytes(name: &[u8]) -> Option<MessageType> {
+                $(if name == $text.as_bytes() {
+                    return Some(MessageType::$name);
+                })*
+                None
             }
 
             /// Who sends it.

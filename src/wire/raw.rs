@@ -1,9 +1,10 @@
 //! JSON that the session layer carries and does not read.
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// A JSON text that is passed on as it stands: a job's input, an event's body, a lease.
@@ -47,10 +48,20 @@ impl RawJson {
         serde_json::from_str("{}").map_or_else(|_| RawJson::null(), RawJson)
     }
 
+    /// Reads null like a member that is not there, which stands for `{}`.
+    pub(super) fn or_empty_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawJson, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or_else(RawJson::empty_object))
+    }
+
     /// `null`.
     #[must_use]
     pub fn null() -> RawJson {
-        RawJson(RawValue::NULL.to_owned())
+        RawJson(ToOwned::to_owned(RawValue::NULL))
+    }
+
+    /// Whether a member of this value says nothing (D2).
+    pub(super) fn is_nothing(value: &Option<RawJson>) -> bool {
+        value.as_ref().is_none_or(|value| value.text() == "null")
     }
 
     /// The JSON text.

@@ -8,7 +8,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::code::{ErrorCode, WireError};
 use super::id::{JobId, SessionId};
@@ -178,18 +179,18 @@ impl<'de> Deserialize<'de> for AgentInfo {
             default: Option<String>,
         }
         struct NameOrMembers;
-        impl<'de> serde::de::Visitor<'de> for NameOrMembers {
+        impl<'de> Visitor<'de> for NameOrMembers {
             type Value = AgentInfo;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an agent: an object or a name")
             }
 
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<AgentInfo, E> {
+            fn visit_str<E: Error>(self, name: &str) -> Result<AgentInfo, E> {
                 Ok(AgentInfo { name: name.into(), versions: Vec::new(), default: None })
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, members: A) -> Result<AgentInfo, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<AgentInfo, A::Error> {
                 let Members { name, versions, default } =
                     Members::deserialize(serde::de::value::MapAccessDeserializer::new(members))?;
                 Ok(AgentInfo { name, versions, default })
@@ -213,7 +214,7 @@ pub struct RuntimeCapabilities {
     pub agents: Vec<AgentInfo>,
 }
 
-/// `session.welcome` (A4). Everything but the token may be missing on receipt.
+/// `session.welcome` (A4). Everything may be missing on receipt; ours lacks at most the heartbeat interval (D20).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Welcome {
     /// Who the runtime is.
@@ -233,8 +234,8 @@ pub struct Welcome {
     pub capabilities: RuntimeCapabilities,
 }
 
-/// A number of seconds as a peer wrote it: any JSON number, to be clamped by whoever uses it (D20).
-/// A whole number is written as one.
+/// A number of seconds as a peer wrote it: any JSON number, to be clamped by whoever uses it (D20). Whole seconds
+/// are written as an integer, which peers insist on.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Deserialize)]
 #[serde(transparent)]
 pub struct Seconds(pub f64);
@@ -248,7 +249,7 @@ impl Seconds {
 }
 
 impl Serialize for Seconds {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let whole = self.0 as u64;
         if whole as f64 == self.0 { serializer.serialize_u64(whole) } else { serializer.serialize_f64(self.0) }
     }
@@ -261,7 +262,7 @@ pub struct Ping<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<Cow<'a, str>>,
     /// When it was sent, as the sender wrote it.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text_or_absent", skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Cow<'a, str>>,
 }
 
@@ -272,7 +273,7 @@ pub struct Pong<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub ping_nonce: Option<Cow<'a, str>>,
     /// When the ping arrived, as the sender wrote it.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text_or_absent", skip_serializing_if = "Option::is_none")]
     pub received_at: Option<Cow<'a, str>>,
 }
 
@@ -328,6 +329,56 @@ impl From<SessionError> for WireError {
 
 /// The moment of a message that its sender may have left out or mangled.
 pub(super) fn lenient_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let text = Option::<Cow<'_, str>>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| Timestamp::parse(&text).ok()))
+    Ok(text_or_absent(deserializer)?.and_then(|text| Timestamp::parse(&text).ok()))
+}
+
+/// Reads anything but a string like a member that is not there.
+pub(super) fn text_or_absent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    struct TextOrAbsent;
+    impl<'de> Visitor<'de> for TextOrAbsent {
+        type Value = Option<Cow<'de, str>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("anything")
+        }
+
+        fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(Some(text.into()))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Some(String::from(text).into()))
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(None)
+        }
+    }
+    deserializer.deserialize_any(TextOrAbsent)
 }

@@ -1,9 +1,18 @@
 //! The session layer, mechanism by mechanism. Every test's name begins with the requirement (`a…`) or decision
 //! (`d…`) that it holds; `docs/decisions.md` lists them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod ack;
+mod back_pressure;
 mod close;
 mod contract;
+mod handshake;
+mod heartbeat;
+mod lone_runtime;
+mod opening;
 mod pair;
+mod replay;
 mod requests;
 mod sequence_in;
+mod sequence_out;
 mod violations;

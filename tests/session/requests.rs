@@ -1161,7 +1161,6 @@ fn d34_the_job_of_a_request_is_taken_from_either_place() {
 }
 
 #[test]
-#[ignore = "needs the scanner proper"]
 fn d34_two_places_that_disagree_are_an_invalid_request() {
     for name in ["job.cancel", "job.subscribe", "job.unsubscribe"] {
         let mut session = serving();

@@ -207,7 +207,6 @@ fn d39_a_malformed_frame_is_answered_or_told_and_the_session_lives() {
 }
 
 #[test]
-#[ignore = "needs the scanner proper"]
 fn d39_a_subtly_malformed_frame_is_answered_or_told_and_the_session_lives() {
     for frame in subtly_malformed() {
         both_sides_refuse(&frame);
@@ -228,7 +227,6 @@ fn d39_nothing_of_a_malformed_frame_takes_effect() {
 }
 
 #[test]
-#[ignore = "needs the scanner proper"]
 fn d39_the_answer_names_the_frame_where_its_id_can_be_read() {
     for frame in [
         "{\"id\":\"m7\",\"type\":5}",
@@ -245,7 +243,6 @@ fn d39_the_answer_names_the_frame_where_its_id_can_be_read() {
 }
 
 #[test]
-#[ignore = "needs the scanner proper"]
 fn d39_128_levels_pass_and_129_do_not() {
     for (depth, passes) in [(MAX_DEPTH - 1, true), (MAX_DEPTH, true), (MAX_DEPTH + 1, false)] {
         let mut session = serving();
@@ -284,7 +281,6 @@ fn d39_a_frame_of_one_mebibyte_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
-#[ignore = "needs the scanner proper"]
 fn d39_lone_surrogates_and_numbers_without_end_pass_inside_a_payload() {
     let mut client = open();
     let frame = r#"{"type":"job.event","event_seq":1,"job_id":"j","payload":{"kind":"log","body":{"level":"\ud800","message":1e999}}}"#;
@@ -312,7 +308,6 @@ fn d4_a_bad_trace_id_costs_the_field_and_not_the_message() {
 }
 
 #[test]
-#[ignore = "needs the scanner proper"]
 fn d4_a_trace_id_that_is_no_text_costs_the_field_and_not_the_message() {
     for trace in [json!(5), json!({}), json!("")] {
         let mut session = serving();
@@ -341,7 +336,6 @@ fn d1_no_version_and_a_null_one_are_ours() {
 }
 
 #[test]
-#[ignore = "needs the scanner proper"]
 fn d1_another_version_is_an_invalid_request_after_the_welcome_and_the_end_before_it() {
     for version in ["1.0", "1.2", "2.0", "1.1.0", ""] {
         let mut frame = message("session.ping", json!({"nonce": "n"}));

@@ -16,7 +16,7 @@ use crate::feature::Feature;
 use crate::time::Now;
 use crate::wire::job_event::feature_of_kind;
 use crate::wire::{
-    Bye, Envelope, ErrorCode, JobAccepted, JobCancelled, JobError, JobPage, JobResult, JobSubscribed, Jobs,
+    Bye, Envelope, ErrorCode, JobAccepted, JobCancelled, JobError, JobId, JobPage, JobResult, JobSubscribed, Jobs,
     MessageType, PayloadError, Sender, SessionError, SessionId, WireError,
 };
 
@@ -214,7 +214,10 @@ impl Session<Client> {
     }
 
     fn receive_accepted(&mut self, envelope: &Envelope) -> Result<(), PayloadError> {
-        let accepted = envelope.payload::<JobAccepted>()?;
+        let mut accepted = envelope.payload::<JobAccepted>()?;
+        if let Some(job_id) = envelope.to_job_id() {
+            accepted.job_id = job_id;
+        }
         let request_id = accepted.request_id.as_deref().or(accepted.reply_to.as_deref());
         let trace_id = envelope.trace_id().or(accepted.trace_id);
         let is_child = accepted.parent_job_id.is_some() || accepted.delegate_id.is_some();
@@ -230,9 +233,13 @@ impl Session<Client> {
     }
 
     fn receive_subscribed(&mut self, envelope: &Envelope) -> Result<(), PayloadError> {
-        let subscribed = envelope.payload::<JobSubscribed>()?;
+        let mut subscribed = envelope.payload::<JobSubscribed>()?;
+        let job_id = envelope.to_job_id();
+        if let Some(job_id) = &job_id {
+            subscribed.job_id = job_id.clone();
+        }
         let request_id = subscribed.request_id.as_deref().or(subscribed.reply_to.as_deref());
-        let clues = Clues { request_id, job_id: Some(subscribed.job_id.as_str()), ..Clues::default() };
+        let clues = Clues { request_id, job_id: job_id.as_ref().map(JobId::as_str), ..Clues::default() };
         let matched = self.role.requests.answer(MessageType::JobSubscribe, clues);
         if !subscribed.current_status.is_terminal() {
             self.heard_of_job(envelope);

@@ -67,11 +67,18 @@ struct Closing {
 }
 
 /// A resume that was taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Takeover {
     /// For the transport that was attached until now, which is then closed: `session.bye` with the reason
     /// `superseded` (D15), or the farewell that it was still owed. Empty where there is nothing to say.
     pub farewell: Vec<Bytes>,
+}
+
+/// How many frames, not which: an unsent welcome is among them at times, and there is a token in it.
+impl core::fmt::Debug for Takeover {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Takeover").field("farewell_frames", &self.farewell.len()).finish()
+    }
 }
 
 impl Session<Runtime> {
@@ -157,6 +164,9 @@ impl Session<Runtime> {
         if self.core.phase.step(Step::Attached) {
             self.attach(now, &attempt, &next);
             self.push(RuntimeEvent::Resumed { takeover: is_attached }, 0);
+            if self.role.pressure.reset(attempt.last_event_seq) {
+                self.tell_pressure(false);
+            }
             self.judge_writable();
         }
         self.set_timers();
@@ -195,9 +205,6 @@ impl Session<Runtime> {
         }
         self.role.pendings.detach();
         self.role.window.attach(attempt.last_event_seq);
-        if self.role.pressure.reset(attempt.last_event_seq) {
-            self.tell_pressure(false);
-        }
         self.welcome(now, next);
     }
 

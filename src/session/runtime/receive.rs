@@ -109,7 +109,9 @@ impl Session<Runtime> {
         let error =
             WireError::new(ErrorCode::InvalidRequest, "a session is authenticated once: open another transport");
         let error = self.error_frame(&error, id, None);
-        self.cut_off(now, DetachReason::Reauthentication, [bye, error]);
+        // The second hello may have come right behind the first: a transport begins with a welcome or an error.
+        let welcome = self.core.outbox.take_first();
+        self.cut_off(now, DetachReason::Reauthentication, welcome.into_iter().chain([bye, error]));
     }
 
     fn receive_goodbye(&mut self, now: Now, envelope: &Envelope) {

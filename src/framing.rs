@@ -1,0 +1,281 @@
+//! A byte stream cut into messages: one JSON envelope a line, as on stdio (D38).
+//!
+//! A transport that keeps messages apart by itself (WebSocket) needs none of this. On a byte stream a driver
+//! feeds what it reads to a [`LineDecoder`], hands each line to the session, and sends with [`finish_line`].
+//!
+//! ```
+//! use std::io::Read;
+//!
+//! use arcp_proto::framing::{LineDecoder, finish_line};
+//! use arcp_proto::wire::Envelope;
+//! use bytes::{Bytes, BytesMut};
+//!
+//! # let mut stdin = &b"\xef\xbb\xbf{\"type\":\"session.bye\"}\r\n\r\n  \n{\"type\":\"x-vendor.note\"}"[..];
+//! let mut decoder = LineDecoder::default();
+//! let mut received = Vec::new();
+//! let mut take = |line: Result<Bytes, _>| match line {
+//!     Ok(line) => received.push(Envelope::decode(line)), // a driver: session.handle_input(now, line)
+//!     Err(too_long) => eprintln!("{too_long}"),
+//! };
+//! loop {
+//!     let mut chunk = BytesMut::zeroed(16 * 1024);
+//!     let len = stdin.read(&mut chunk)?;
+//!     if len == 0 {
+//!         break;
+//!     }
+//!     chunk.truncate(len);
+//!     decoder.push(chunk.freeze());
+//!     while let Some(line) = decoder.next_line() {
+//!         take(line);
+//!     }
+//!     if decoder.has_partial_line() {
+//!         // A driver: session.handle_activity(now). The peer lives, though its message is not whole yet.
+//!     }
+//! }
+//! while let Some(line) = decoder.finish() {
+//!     take(line);
+//! }
+//! assert_eq!(received.len(), 2);
+//!
+//! let mut out = Vec::new();
+//! finish_line(br#"{"type":"session.bye"}"#, &mut out);
+//! assert_eq!(out, b"{\"type\":\"session.bye\"}\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+
+use bytes::{Buf, Bytes};
+
+use crate::wire::FrameFault;
+
+/// U+FEFF in UTF-8, which some writers put before the first line.
+const BOM: [u8; 3] = *b"\xef\xbb\xbf";
+
+/// Cuts a byte stream into lines, however the stream was split on its way (D38).
+///
+/// A line ends with LF; a CR before it is stripped; lines of nothing but whitespace are skipped, and so is a
+/// byte order mark at the very start. What is in a line is not looked at.
+///
+/// Feed it with [`push`](LineDecoder::push), then take lines until [`next_line`](LineDecoder::next_line) returns
+/// `None`. A decoder that is emptied after each chunk never holds more than the limit (and a CR) and that chunk, and it looks
+/// at each byte once, whatever the chunks' size.
+///
+/// A line that lies in one chunk is a slice of it: no copy, but the chunk's memory is kept while the line is. Only
+/// lines that span chunks are put together in memory of their own.
+#[derive(Clone)]
+pub struct LineDecoder {
+    limit: usize,
+    /// Chunks, or rests of them, that were not searched yet.
+    unread: VecDeque<Bytes>,
+    /// The start of a line that goes on in the next chunk; searched, holds no LF.
+    partial: Vec<u8>,
+    /// The rest of a line that was reported as too long is being thrown away.
+    discarding: bool,
+    /// How many bytes of the mark were seen at the start of the stream; all of them: past the start.
+    bom_seen: usize,
+}
+
+/// A line was longer than the limit. It is reported once, and all of the line is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("a line is longer than {limit} bytes")]
+pub struct LineTooLong {
+    /// The limit, in bytes; CR and LF do not count.
+    pub limit: usize,
+}
+
+impl From<LineTooLong> for FrameFault {
+    fn from(LineTooLong { limit }: LineTooLong) -> FrameFault {
+        FrameFault::TooLarge { limit }
+    }
+}
+
+impl LineDecoder {
+    /// 1 MiB: the frame limit that peers keep to, by default (D39).
+    pub const DEFAULT_LIMIT: usize = 1 << 20;
+
+    /// A decoder for lines of at most `limit` bytes, CR and LF not counted.
+    #[must_use]
+    pub const fn new(limit: usize) -> LineDecoder {
+        LineDecoder { limit, unread: VecDeque::new(), partial: Vec::new(), discarding: false, bom_seen: 0 }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.unread.push_back(chunk);
+        }
+    }
+
+    /// The next line, without its end; `None` until more bytes are pushed.
+    ///
+    /// # Errors
+    ///
+    /// When a line is longer than the limit: said as soon as it is, and once. The next call goes on behind it.
+    pub fn next_line(&mut self) -> Option<Result<Bytes, LineTooLong>> {
+        while let Some(mut chunk) = self.unread.pop_front() {
+            self.skip_bom(&mut chunk);
+            let Some(end) = memchr::memchr(b'\n', &chunk) else {
+                if let Err(too_long) = self.keep(&chunk) {
+                    return Some(Err(too_long));
+                }
+                continue;
+            };
+            let head = chunk.split_to(end);
+            chunk.advance(1);
+            if !chunk.is_empty() {
+                self.unread.push_front(chunk);
+            }
+            if mem::take(&mut self.discarding) {
+                continue;
+            }
+            let line = self.complete(head);
+            if line.is_some() {
+                return line;
+            }
+        }
+        None
+    }
+
+    /// The stream is at its end: what is left of it, a last line without LF included. Call it until it returns
+    /// `None`; the decoder then stands at the start of a new stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_line`](LineDecoder::next_line).
+    pub fn finish(&mut self) -> Option<Result<Bytes, LineTooLong>> {
+        if let Some(line) = self.next_line() {
+            return Some(line);
+        }
+        let mark_cut_short = mem::take(&mut self.bom_seen);
+        if mark_cut_short < BOM.len() {
+            self.partial.extend(BOM.iter().take(mark_cut_short));
+        }
+        if mem::take(&mut self.discarding) {
+            return None;
+        }
+        self.complete(Bytes::new())
+    }
+
+    /// Whether bytes have come in of which no line was made yet: of a line still to end, or of one that is being
+    /// dropped. Such bytes are a sign of life that no message shows.
+    #[must_use]
+    pub fn has_partial_line(&self) -> bool {
+        !self.partial.is_empty()
+            || !self.unread.is_empty()
+            || self.discarding
+            || (1..BOM.len()).contains(&self.bom_seen)
+    }
+
+    /// Drops the mark, or the part of it that is in this chunk.
+    fn skip_bom(&mut self, chunk: &mut Bytes) {
+        while let Some(expected) = BOM.get(self.bom_seen) {
+            match chunk.first() {
+                None => return,
+                Some(byte) if byte == expected => {
+                    chunk.advance(1);
+                    self.bom_seen += 1;
+                }
+                Some(_) => {
+                    // No mark after all: what looked like one belongs to the line.
+                    self.partial.extend(BOM.iter().take(self.bom_seen));
+                    self.bom_seen = BOM.len();
+                }
+            }
+        }
+    }
+
+    /// Keeps the start of a line for the chunks to come.
+    fn keep(&mut self, part: &[u8]) -> Result<(), LineTooLong> {
+        if self.discarding || part.is_empty() {
+            return Ok(());
+        }
+        let len = self.partial.len() + part.len();
+        // A CR at the end does not count if an LF follows.
+        if len - usize::from(part.last() == Some(&b'\r')) > self.limit {
+            self.partial = Vec::new();
+            self.discarding = true;
+            return Err(LineTooLong { limit: self.limit });
+        }
+        if len > self.partial.capacity() {
+            // Doubled, so that it stays linear, but never beyond what a line may need.
+            let capacity = len.max((2 * self.partial.capacity()).min(self.limit));
+            self.partial.reserve_exact(capacity - self.partial.len());
+        }
+        self.partial.extend_from_slice(part);
+        Ok(())
+    }
+
+    /// The line that ends with `tail`; `None` if it is blank.
+    fn complete(&mut self, tail: Bytes) -> Option<Result<Bytes, LineTooLong>> {
+        let mut line = if self.partial.is_empty() {
+            tail
+        } else {
+            if self.partial.len() + tail.len() > self.limit.saturating_add(1) {
+                self.partial = Vec::new();
+                return Some(Err(LineTooLong { limit: self.limit }));
+            }
+            let mut line = mem::take(&mut self.partial);
+            line.reserve_exact(tail.len());
+            line.extend_from_slice(&tail);
+            Bytes::from(line)
+        };
+        if line.last() == Some(&b'\r') {
+            line.truncate(line.len() - 1);
+        }
+        if line.len() > self.limit {
+            return Some(Err(LineTooLong { limit: self.limit }));
+        }
+        (!line.trim_ascii_start().is_empty()).then_some(Ok(line))
+    }
+}
+
+impl Default for LineDecoder {
+    fn default() -> LineDecoder {
+        LineDecoder::new(LineDecoder::DEFAULT_LIMIT)
+    }
+}
+
+/// Lengths only: lines may hold secrets.
+impl fmt::Debug for LineDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineDecoder")
+            .field("limit", &self.limit)
+            .field("unread", &self.unread.iter().map(Bytes::len).sum::<usize>())
+            .field("partial", &self.partial.len())
+            .field("discarding", &self.discarding)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Appends a frame and the LF that ends its line: nothing else goes on the stream (D38).
+///
+/// The frame must be one that holds no line end itself, as every frame of a session and of
+/// [`encode`](crate::wire::encode()) is.
+pub fn finish_line(frame: &[u8], out: &mut Vec<u8>) {
+    out.reserve(frame.len() + 1);
+    out.extend_from_slice(frame);
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d38_memory_stays_below_the_limit_and_a_chunk() {
+        for chunk_len in [1, 7, 100, 999] {
+            let mut decoder = LineDecoder::new(1_000);
+            for _ in 0..5_000 {
+                decoder.push(Bytes::from(alloc::vec![b'x'; chunk_len]));
+                while decoder.next_line().is_some() {}
+                assert!(decoder.unread.is_empty());
+                // The CR that may turn out to end the line is the one byte more.
+                assert!(decoder.partial.capacity() <= 1_001, "{}", decoder.partial.capacity());
+            }
+        }
+    }
+}
