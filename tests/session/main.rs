@@ -8,6 +8,7 @@ mod close;
 mod contract;
 mod handshake;
 mod heartbeat;
+mod limits;
 mod lone_runtime;
 mod opening;
 mod pair;
