@@ -17,3 +17,4 @@ mod requests;
 mod sequence_in;
 mod sequence_out;
 mod violations;
+mod worst_peer;
