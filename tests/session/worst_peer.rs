@@ -217,7 +217,7 @@ struct RuntimeUnderTest {
 impl RuntimeUnderTest {
     fn new(seed: u64) -> RuntimeUnderTest {
         let mut dice = Dice::new(seed);
-        let limits = if seed % 2 == 0 { small_limits() } else { Limits::default() };
+        let limits = if seed.is_multiple_of(2) { small_limits() } else { Limits::default() };
         let overflow = *dice.pick(&[Overflow::Block, Overflow::Evict]);
         let replay = (50, 64 << 10);
         let config: RuntimeConfig =
@@ -476,7 +476,7 @@ struct ClientUnderTest {
 impl ClientUnderTest {
     fn new(seed: u64) -> ClientUnderTest {
         let mut dice = Dice::new(seed ^ 0xc11e);
-        let limits = if seed % 2 == 0 { small_limits() } else { Limits::default() };
+        let limits = if seed.is_multiple_of(2) { small_limits() } else { Limits::default() };
         let config = ClientConfig {
             gap_policy: *dice.pick(&[GapPolicy::Resume, GapPolicy::Report]),
             ack_policy: *dice.pick(&[AckPolicy::Manual, AckPolicy::OnPoll]),
