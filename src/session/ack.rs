@@ -1,5 +1,6 @@
 //! A client's acknowledgements: marked by the application, coalesced by the session (A9, D25).
 
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::config::AckPolicy;
@@ -21,11 +22,25 @@ pub(super) struct Acks {
     due: bool,
     /// `Lagging` was told since the last mark.
     lag_told: bool,
+    /// Places polled beyond the mark with nothing to process in them, as ranges in order; at most
+    /// [`MAX_HOLES`], for forgetting one costs no more than that it is acknowledged with a later event.
+    holes: VecDeque<(u64, u64)>,
 }
+
+const MAX_HOLES: usize = 64;
 
 impl Acks {
     pub(super) const fn new(policy: AckPolicy) -> Acks {
-        Acks { policy, polled: 0, processed: 0, said: 0, since: None, due: false, lag_told: false }
+        Acks {
+            policy,
+            polled: 0,
+            processed: 0,
+            said: 0,
+            since: None,
+            due: false,
+            lag_told: false,
+            holes: VecDeque::new(),
+        }
     }
 
     pub(super) fn processed(&self) -> u64 {
@@ -40,12 +55,17 @@ impl Acks {
         }
     }
 
-    /// `poll_event` tells that the events up to `to` are lost: there is nothing to process in them (D25).
+    /// `poll_event` passes the places `from` to `to`, in which there is nothing to process: events that are lost, or
+    /// that were told as something else (D25).
     pub(super) fn skipped(&mut self, from: u64, to: u64, now: Instant, batch: u64) {
         self.polled = self.polled.max(to);
-        if self.policy == AckPolicy::OnPoll || self.processed + 1 == from {
-            self.advance(to, now, batch);
+        if self.policy == AckPolicy::OnPoll {
+            return self.advance(to, now, batch);
         }
+        if self.holes.len() < MAX_HOLES {
+            self.holes.push_back((from, to));
+        }
+        self.advance(self.processed, now, batch);
     }
 
     pub(super) fn mark(&mut self, seq: u64, now: Instant, batch: u64) -> Result<(), AckError> {
@@ -61,6 +81,12 @@ impl Acks {
     }
 
     fn advance(&mut self, seq: u64, now: Instant, batch: u64) {
+        let mut seq = seq;
+        while let Some((from, to)) = self.holes.front().copied().filter(|(from, _)| *from <= seq + 1) {
+            debug_assert!(from <= to);
+            seq = seq.max(to);
+            self.holes.pop_front();
+        }
         if seq <= self.processed {
             return;
         }

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::requests::RequestId;
+use crate::feature::FeatureSet;
 use crate::wire::{JobId, MessageType, RawJson};
 
 /// An answer as it can be sent again, under another message id.
@@ -12,6 +13,8 @@ pub(super) struct Answer {
     pub(super) message: MessageType,
     pub(super) job_id: Option<JobId>,
     pub(super) payload: RawJson,
+    /// The features without which it may not be sent again.
+    pub(super) needs: FeatureSet,
 }
 
 /// A request that waits for the application.
@@ -91,7 +94,11 @@ impl Pendings {
 
     /// Keeps the answer to a submit for its repetition.
     pub(super) fn keep(&mut self, message_id: Box<str>, answer: Answer, count: usize, bytes: usize) {
-        self.answered_bytes += answer.payload.text().len();
+        let len = answer.payload.text().len();
+        if len > bytes || count == 0 {
+            return;
+        }
+        self.answered_bytes += len;
         self.answered.push_back((message_id, answer));
         while self.answered.len() > count || self.answered_bytes > bytes {
             let Some((_, oldest)) = self.answered.pop_front() else { break };

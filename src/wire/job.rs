@@ -237,6 +237,9 @@ pub struct JobError {
     /// The same, by another name; never sent.
     #[serde(default, skip_serializing)]
     pub reply_to: Option<String>,
+    /// The same, by yet another; never sent.
+    #[serde(default, skip_serializing)]
+    pub correlation_id: Option<String>,
 }
 
 impl JobError {
@@ -256,6 +259,7 @@ impl JobError {
             details: error.details,
             request_id: None,
             reply_to: None,
+            correlation_id: None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use arcp_proto::{
-    AckError, AckPolicy, Client, ClientConfig, ClientEvent, DetachReason, Feature, FeatureSet, GapPolicy, Now, Overflow,
-    Phase, ProtocolError, Runtime, RuntimeConfig, RuntimeEvent, SendError, Session, Timer,
+    AckError, AckPolicy, Client, ClientConfig, ClientEvent, DetachReason, Feature, FeatureSet, GapPolicy, Now,
+    Overflow, Phase, ProtocolError, Runtime, RuntimeConfig, RuntimeEvent, SendError, Session, Timer,
 };
 use serde_json::{Value, json};
 

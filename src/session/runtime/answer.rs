@@ -1,6 +1,6 @@
 //! How a runtime answers what it was asked (D12, D33).
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::super::pending::{Answer, Pending};
 use super::super::requests::RequestId;
 use super::Runtime;
 use crate::error::AnswerError;
-use crate::feature::Feature;
+use crate::feature::{Feature, FeatureSet};
 use crate::time::Now;
 use crate::wire::{
     ErrorCode, JobAccepted, JobCancelled, JobId, JobPage, JobSubscribed, Jobs, MessageType, RawJson, SessionError,
@@ -29,11 +29,17 @@ impl Session<Runtime> {
     pub fn accept_job(&mut self, now: Now, request: RequestId, mut job: JobAccepted) -> Result<(), AnswerError> {
         let now = self.tick(now);
         let pending = self.expect(request, MessageType::JobSubmit)?;
+        if job.parent_job_id.is_some() || job.delegate_id.is_some() {
+            return Err(AnswerError::Invalid(
+                "clients take a job with a parent for a delegated one, not for their submit's",
+            ));
+        }
         (job.request_id, job.reply_to) = self.names(pending);
         job.accepted_at = job.accepted_at.or(Some(now.wall));
         self.check_features(job.features())?;
         let job_id = job.job_id.clone();
-        self.answer(now, request, MessageType::JobAccepted, Some(&job_id), &job)
+        let needs = job.features().collect();
+        self.answer_needing(now, request, MessageType::JobAccepted, Some(&job_id), &job, needs)
     }
 
     /// Takes up a `Cancel` (§7.4). The job's end, with CANCELLED, is the application's to send.
@@ -95,16 +101,8 @@ impl Session<Runtime> {
         }
         let (request_id, reply_to) = self.names(pending);
         let job_id = pending.job_id.clone();
-        let payload = SessionError {
-            retryable: error.code.retryable(),
-            message: if error.message.is_empty() { error.code.to_string() } else { error.message },
-            code: error.code,
-            details: error.details,
-            request_id,
-            reply_to,
-            correlation_id: None,
-            job_id: job_id.clone(),
-        };
+        let mut payload = SessionError::new(error, request_id.as_deref(), job_id.as_ref().map(JobId::as_str));
+        payload.reply_to = reply_to;
         self.answer(now, request, MessageType::SessionError, job_id.as_ref(), &payload)
     }
 
@@ -137,6 +135,18 @@ impl Session<Runtime> {
         job_id: Option<&JobId>,
         payload: &P,
     ) -> Result<(), AnswerError> {
+        self.answer_needing(now, request, message, job_id, payload, FeatureSet::none())
+    }
+
+    fn answer_needing<P: Serialize>(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        message: MessageType,
+        job_id: Option<&JobId>,
+        payload: &P,
+        needs: FeatureSet,
+    ) -> Result<(), AnswerError> {
         let payload = RawJson::new(payload)?;
         let frame = self.core.frame_of(message, job_id.map(JobId::as_str), None, None, &payload)?;
         let limits = &self.role.config.limits;
@@ -147,7 +157,7 @@ impl Session<Runtime> {
             return Err(AnswerError::UnknownRequest);
         };
         if pending.message == MessageType::JobSubmit {
-            let answer = Answer { message, job_id: job_id.cloned(), payload };
+            let answer = Answer { message, job_id: job_id.cloned(), payload, needs };
             let (count, bytes) = (limits.kept_submits, limits.kept_submit_bytes);
             self.role.pendings.keep(pending.message_id, answer, count, bytes);
         }

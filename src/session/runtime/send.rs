@@ -14,7 +14,7 @@ use crate::error::{CloseReason, DetachReason, SendError};
 use crate::feature::Feature;
 use crate::time::{Now, Timestamp};
 use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, feature_of_phase, kind};
-use crate::wire::{ErrorCode, JobError, JobId, JobResult, MessageType, RawJson, SEQ_LIMIT};
+use crate::wire::{ErrorCode, JobError, JobId, JobResult, MAX_ID_LEN, MessageType, RawJson, SEQ_LIMIT};
 
 /// Why this session hears of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +163,9 @@ impl Session<Runtime> {
     /// What can be sent before `Blocked`, for whoever would rather ask than be refused.
     #[must_use]
     pub fn send_credit(&self) -> SendCredit {
+        if self.phase() == Phase::Closed {
+            return SendCredit { events: 0, bytes: 0 };
+        }
         let capacity = self.capacity();
         let (events, bytes) = self.role.window.held(self.evictable(Interest::Submitter));
         SendCredit { events: capacity.events.saturating_sub(events), bytes: capacity.bytes.saturating_sub(bytes) }
@@ -190,7 +193,7 @@ impl Session<Runtime> {
     }
 
     fn capacity(&self) -> Capacity {
-        Capacity { events: self.role.config.replay_events, bytes: self.role.config.replay_bytes }
+        Capacity { events: self.role.config.replay_events.max(1), bytes: self.role.config.replay_bytes }
     }
 
     fn evictable(&self, interest: Interest) -> Evictable {
@@ -212,6 +215,9 @@ impl Session<Runtime> {
     ) -> Result<u64, SendError> {
         if self.phase() == Phase::Closed {
             return Err(SendError::Closed);
+        }
+        if job.as_str().is_empty() || job.as_str().len() > MAX_ID_LEN {
+            return Err(SendError::Invalid("a job id has 1 to 256 bytes"));
         }
         let seq = self.role.window.highest() + 1;
         if seq >= SEQ_LIMIT {
