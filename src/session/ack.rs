@@ -11,8 +11,12 @@ pub(super) struct Acks {
     policy: AckPolicy,
     /// The last event that `poll_event` gave out.
     polled: u64,
-    /// The application has durably processed all up to this.
+    /// The application has durably processed all up to this, or knows that it is lost.
     processed: u64,
+    /// The application's last mark.
+    marked: u64,
+    /// The last hole that `poll_event` told of: from, to.
+    hole: Option<(u64, u64)>,
     /// What the runtime was told on this attachment.
     said: u64,
     /// Since when something is unsaid.
@@ -25,7 +29,17 @@ pub(super) struct Acks {
 
 impl Acks {
     pub(super) const fn new(policy: AckPolicy) -> Acks {
-        Acks { policy, polled: 0, processed: 0, said: 0, since: None, due: false, lag_told: false }
+        Acks {
+            policy,
+            polled: 0,
+            processed: 0,
+            marked: 0,
+            hole: None,
+            said: 0,
+            since: None,
+            due: false,
+            lag_told: false,
+        }
     }
 
     pub(super) fn processed(&self) -> u64 {
@@ -43,24 +57,30 @@ impl Acks {
     /// `poll_event` tells that the events up to `to` are lost: there is nothing to process in them (D25).
     pub(super) fn skipped(&mut self, from: u64, to: u64, now: Instant, batch: u64) {
         self.polled = self.polled.max(to);
-        if self.policy == AckPolicy::OnPoll || self.processed + 1 == from {
-            self.advance(to, now, batch);
-        }
+        self.hole = Some((from, to));
+        let processed = if self.policy == AckPolicy::OnPoll { to } else { self.processed };
+        self.advance(processed, now, batch);
     }
 
     pub(super) fn mark(&mut self, seq: u64, now: Instant, batch: u64) -> Result<(), AckError> {
         if seq > self.polled {
             return Err(AckError::NotPolled { seq, polled: self.polled });
         }
-        if seq < self.processed {
-            return Err(AckError::Backwards { seq, processed: self.processed });
+        if seq < self.marked {
+            return Err(AckError::Backwards { seq, processed: self.marked });
         }
+        self.marked = seq;
         self.lag_told = false;
         self.advance(seq, now, batch);
         Ok(())
     }
 
+    /// Up to `seq`, and on behind the hole where that comes next.
     fn advance(&mut self, seq: u64, now: Instant, batch: u64) {
+        let seq = match self.hole {
+            Some((from, to)) if seq + 1 >= from => seq.max(to),
+            _ => seq,
+        };
         if seq <= self.processed {
             return;
         }

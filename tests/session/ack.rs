@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use arcp_proto::{
-    AckError, AckPolicy, Client, ClientConfig, ClientEvent, DetachReason, Feature, FeatureSet, GapPolicy, Now, Overflow,
-    Phase, ProtocolError, Runtime, RuntimeConfig, RuntimeEvent, SendError, Session, Timer,
+    AckError, AckPolicy, Client, ClientConfig, ClientEvent, DetachReason, Feature, FeatureSet, GapPolicy, Now,
+    Overflow, Phase, ProtocolError, Runtime, RuntimeConfig, RuntimeEvent, SendError, Session, Timer,
 };
 use serde_json::{Value, json};
 
@@ -472,6 +472,16 @@ fn d25_a_mark_up_to_a_reported_hole_goes_on_behind_it() {
     assert_eq!(session.last_processed_seq(), 4);
     session.flush_acks(at(2_000)).unwrap();
     assert_eq!(acks(&mut session, at(2_000)), [4]);
+}
+
+#[test]
+fn d25_behind_a_reported_hole_the_last_mark_can_be_said_again() {
+    let mut session = client_with_a_hole(2, reporting());
+    while session.poll_event().is_some() {}
+    assert_eq!(session.last_processed_seq(), 4);
+    assert_eq!(session.mark_processed(at(2_000), 2), Ok(()), "it is the last mark, not a step back");
+    assert_eq!(session.mark_processed(at(2_000), 1), Err(AckError::Backwards { seq: 1, processed: 2 }));
+    assert_eq!(session.last_processed_seq(), 4);
 }
 
 #[test]
