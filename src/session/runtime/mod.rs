@@ -260,10 +260,13 @@ impl Session<Runtime> {
         }
     }
 
-    /// Gives the transport up with these last words.
+    /// Gives the transport up with these last words. A shutdown that has begun is not called off by it.
     fn cut_off(&mut self, now: Now, reason: DetachReason, farewell: impl IntoIterator<Item = Bytes>) {
         self.core.outbox.set_farewell(farewell);
-        self.park(now, reason);
+        match self.role.closing {
+            Some(Closing { is_shutdown: true, .. }) => self.end(CloseReason::Shutdown),
+            _ => self.park(now, reason),
+        }
     }
 
     fn end(&mut self, reason: CloseReason) {
