@@ -12,8 +12,10 @@ pub(super) struct Acks {
     policy: AckPolicy,
     /// The last event that `poll_event` gave out.
     polled: u64,
-    /// The application has durably processed all up to this.
+    /// The application has durably processed all up to this, or knows that it is lost.
     processed: u64,
+    /// The application's last mark.
+    marked: u64,
     /// What the runtime was told on this attachment.
     said: u64,
     /// Since when something is unsaid.
@@ -35,6 +37,7 @@ impl Acks {
             policy,
             polled: 0,
             processed: 0,
+            marked: 0,
             said: 0,
             since: None,
             due: false,
@@ -72,18 +75,19 @@ impl Acks {
         if seq > self.polled {
             return Err(AckError::NotPolled { seq, polled: self.polled });
         }
-        if seq < self.processed {
-            return Err(AckError::Backwards { seq, processed: self.processed });
+        if seq < self.marked {
+            return Err(AckError::Backwards { seq, processed: self.marked });
         }
+        self.marked = seq;
         self.lag_told = false;
         self.advance(seq, now, batch);
         Ok(())
     }
 
+    /// Up to `seq`, and on behind the hole where that comes next.
     fn advance(&mut self, seq: u64, now: Instant, batch: u64) {
         let mut seq = seq;
-        while let Some((from, to)) = self.holes.front().copied().filter(|(from, _)| *from <= seq + 1) {
-            debug_assert!(from <= to);
+        while let Some((_, to)) = self.holes.front().copied().filter(|(from, _)| *from <= seq + 1) {
             seq = seq.max(to);
             self.holes.pop_front();
         }

@@ -475,6 +475,16 @@ fn d25_a_mark_up_to_a_reported_hole_goes_on_behind_it() {
 }
 
 #[test]
+fn d25_behind_a_reported_hole_the_last_mark_can_be_said_again() {
+    let mut session = client_with_a_hole(2, reporting());
+    while session.poll_event().is_some() {}
+    assert_eq!(session.last_processed_seq(), 4);
+    assert_eq!(session.mark_processed(at(2_000), 2), Ok(()), "it is the last mark, not a step back");
+    assert_eq!(session.mark_processed(at(2_000), 1), Err(AckError::Backwards { seq: 1, processed: 2 }));
+    assert_eq!(session.last_processed_seq(), 4);
+}
+
+#[test]
 fn d25_on_poll_a_reported_hole_is_passed_as_well() {
     let mut session = client_with_a_hole(0, reporting().with_ack_policy(AckPolicy::OnPoll));
     assert!(matches!(session.poll_event(), Some(ClientEvent::EventsLost { from: 3, to: 4 })));

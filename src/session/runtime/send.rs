@@ -1,8 +1,6 @@
 //! How a runtime emits what happens in jobs: features first, then the window, then the ring (D19, D26, D33).
 
-use alloc::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::super::Session;
 use super::super::config::Overflow;
@@ -13,7 +11,7 @@ use super::Runtime;
 use crate::error::{CloseReason, DetachReason, SendError};
 use crate::feature::Feature;
 use crate::time::{Now, Timestamp};
-use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, feature_of_phase, kind};
+use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, features_of_status, kind};
 use crate::wire::{ErrorCode, JobError, JobId, JobResult, MAX_ID_LEN, MessageType, RawJson, SEQ_LIMIT};
 
 /// Why this session hears of a job.
@@ -182,14 +180,8 @@ impl Session<Runtime> {
         if event_kind != kind::STATUS || !phases.iter().any(missing) {
             return Ok(None);
         }
-        #[derive(Deserialize)]
-        struct Phase<'a> {
-            #[serde(borrow, default)]
-            phase: Option<Cow<'a, str>>,
-        }
-        let body = RawJson::new(body)?;
-        let phase = body.parse::<Phase<'_>>().ok().and_then(|body| body.phase);
-        Ok(phase.as_deref().and_then(feature_of_phase).filter(missing))
+        let needed = features_of_status(&RawJson::new(body)?);
+        Ok(needed.iter().find(missing))
     }
 
     fn capacity(&self) -> Capacity {
