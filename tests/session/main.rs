@@ -7,3 +7,4 @@ mod features;
 mod handshake;
 mod opening;
 mod pair;
+mod resume;
