@@ -1053,6 +1053,24 @@ fn d13_a_resume_that_fails_for_now_may_be_tried_again() {
 }
 
 #[test]
+fn d13_whether_a_refused_resume_is_final_goes_by_its_code() {
+    // `retryable` is fixed by the code (D11); only of a foreign code the peer's word is all there is.
+    for (code, retryable, is_final) in [
+        ("RESUME_WINDOW_EXPIRED", true, true),
+        ("UNAUTHENTICATED", true, true),
+        ("INTERNAL_ERROR", false, false),
+        ("RATE_LIMITED", true, false),
+        ("PROTOCOL_VIOLATION", false, true),
+    ] {
+        let mut client = detached_client(client_config(), 1);
+        let _ = resume_hello(&mut client);
+        let payload = json!({"code": code, "message": "no", "retryable": retryable});
+        feed(&mut client, start(), &json!({"type": "session.error", "payload": payload}));
+        assert_eq!(client.phase() == Phase::Closed, is_final, "{code}");
+    }
+}
+
+#[test]
 fn d9_a_resume_without_a_welcome_in_time_or_with_something_else_goes_back_to_detached() {
     let fail: [(&str, fn(&mut Session<Client>), DetachReason); 5] = [
         ("deadline", |client| client.handle_timeout(start().after(secs(10))), DetachReason::HandshakeFailed),

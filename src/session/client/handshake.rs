@@ -111,9 +111,11 @@ impl Session<Client> {
     }
 
     fn refused(&mut self, now: Now, error: WireError) {
+        // The code says it; the peer's own word counts for codes that the draft does not have (D11).
+        let is_retryable = error.code.retryable().unwrap_or(error.retryable);
         if self.phase() == Phase::Connecting {
             self.end(CloseReason::ConnectRefused(error));
-        } else if error.retryable {
+        } else if is_retryable {
             self.push(ClientEvent::Error { error, job_id: None }, 0);
             Client::detach(self, now, DetachReason::HandshakeFailed);
         } else {
