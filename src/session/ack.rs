@@ -15,6 +15,8 @@ pub(super) struct Acks {
     processed: u64,
     /// What the runtime was told on this attachment.
     said: u64,
+    /// The most that it was ever told: it may have freed up to this.
+    ever_said: u64,
     /// Since when something is unsaid.
     since: Option<Instant>,
     /// It goes out with the next transmission.
@@ -25,11 +27,15 @@ pub(super) struct Acks {
 
 impl Acks {
     pub(super) const fn new(policy: AckPolicy) -> Acks {
-        Acks { policy, polled: 0, processed: 0, said: 0, since: None, due: false, lag_told: false }
+        Acks { policy, polled: 0, processed: 0, said: 0, ever_said: 0, since: None, due: false, lag_told: false }
     }
 
     pub(super) fn processed(&self) -> u64 {
         self.processed
+    }
+
+    pub(super) fn ever_said(&self) -> u64 {
+        self.ever_said
     }
 
     /// `poll_event` gives out `seq`; events before it were given out or reported lost.
@@ -105,6 +111,7 @@ impl Acks {
         self.due = false;
         self.since = None;
         self.said = self.processed;
+        self.ever_said = self.processed;
         Some(self.processed)
     }
 }

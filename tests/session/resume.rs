@@ -1410,6 +1410,17 @@ fn d29_what_was_acknowledged_is_not_asked_for_again() {
     assert_eq!(last_presented(&mut client), 5);
 }
 
+#[test]
+fn d29_what_was_processed_but_not_acknowledged_is_asked_for_again() {
+    let config = || ClientConfig { resume_overlap: 1, ..client_config() };
+    // Marked within the delay of the ack, or flushed into a transport that took nothing more.
+    assert_eq!(last_presented(&mut processed(config(), |_| {})), 4);
+    assert_eq!(last_presented(&mut processed(config(), |client| client.flush_acks(start()).unwrap())), 4);
+    // And where there are no acks, nothing is ever acknowledged.
+    let config = config().with_features(FeatureSet::all().without(Feature::Ack));
+    assert_eq!(last_presented(&mut processed(config, |_| {})), 4);
+}
+
 // D31 and the seq after a resume.
 
 #[test]

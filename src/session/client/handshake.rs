@@ -54,7 +54,7 @@ impl Session<Client> {
         }
         self.core.epoch += 1;
         let overlapped = self.role.order.received().saturating_sub(self.role.config.resume_overlap);
-        let last_event_seq = overlapped.max(self.role.acks.processed().min(self.role.order.received()));
+        let last_event_seq = overlapped.max(self.role.acks.ever_said().min(self.role.order.received()));
         self.say_hello(now, Some(last_event_seq));
     }
 
