@@ -1072,7 +1072,8 @@ fn d13_whether_a_refused_resume_is_final_goes_by_its_code() {
 
 #[test]
 fn d9_a_resume_without_a_welcome_in_time_or_with_something_else_goes_back_to_detached() {
-    let fail: [(&str, fn(&mut Session<Client>), DetachReason); 5] = [
+    type Failure = (&'static str, fn(&mut Session<Client>), DetachReason);
+    let fail: [Failure; 5] = [
         ("deadline", |client| client.handle_timeout(start().after(secs(10))), DetachReason::HandshakeFailed),
         ("transport", |client| client.handle_disconnect(start()), DetachReason::TransportLost),
         ("ping", |client| feed(client, start(), &json!({"type": "session.ping"})), DetachReason::HandshakeFailed),
