@@ -18,6 +18,8 @@ pub(super) struct Acks {
     marked: u64,
     /// What the runtime was told on this attachment.
     said: u64,
+    /// The most that it was ever told: it may have freed up to this.
+    ever_said: u64,
     /// Since when something is unsaid.
     since: Option<Instant>,
     /// It goes out with the next transmission.
@@ -39,6 +41,7 @@ impl Acks {
             processed: 0,
             marked: 0,
             said: 0,
+            ever_said: 0,
             since: None,
             due: false,
             lag_told: false,
@@ -48,6 +51,10 @@ impl Acks {
 
     pub(super) fn processed(&self) -> u64 {
         self.processed
+    }
+
+    pub(super) fn ever_said(&self) -> u64 {
+        self.ever_said
     }
 
     /// `poll_event` gives out `seq`; events before it were given out or reported lost.
@@ -135,6 +142,7 @@ impl Acks {
         self.due = false;
         self.since = None;
         self.said = self.processed;
+        self.ever_said = self.processed;
         Some(self.processed)
     }
 }

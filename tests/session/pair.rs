@@ -177,6 +177,8 @@ pub(crate) struct Pair {
     config: Arc<RuntimeConfig>,
     /// The transport that is up, by number.
     pub(crate) conn: u64,
+    /// The transport that the runtime's session is attached to; it may not have noticed that it is gone.
+    runtime_conn: u64,
     /// Frames between the two, in order.
     pub(crate) to_runtime: VecDeque<Bytes>,
     pub(crate) to_client: VecDeque<Bytes>,
@@ -204,6 +206,7 @@ impl Pair {
             runtime: None,
             config: Arc::new(runtime),
             conn: 1,
+            runtime_conn: 1,
             to_runtime: VecDeque::new(),
             to_client: VecDeque::new(),
             hold_to_runtime: false,
@@ -252,7 +255,9 @@ impl Pair {
             self.to_runtime.extend(sent(&mut self.client, self.now));
         }
         if let Some(runtime) = self.runtime.as_mut().filter(|_| !self.runtime_stalled) {
-            self.to_client.extend(sent(runtime, self.now));
+            let frames = sent(runtime, self.now);
+            // What it writes into a transport that is gone is lost.
+            self.to_client.extend(frames.into_iter().filter(|_| self.runtime_conn == self.conn));
         }
     }
 
@@ -297,12 +302,15 @@ impl Pair {
             return self.runtime().handle_input(now, frame);
         }
         match Opening::parse(frame, &self.config.limits).expect("our client's first message is good") {
-            Opening::Hello(hello) => self.runtime = Some(hello.accept(self.now, Arc::clone(&self.config), grant())),
+            Opening::Hello(hello) => {
+                self.runtime_conn = self.conn;
+                self.runtime = Some(hello.accept(self.now, Arc::clone(&self.config), grant()));
+            }
             Opening::Resume(attempt) => {
                 self.tokens += 1;
                 let (now, next) = (self.now, token(self.tokens));
                 match self.runtime().resume(now, attempt, &principal(), next) {
-                    Ok(_) => {}
+                    Ok(_) => self.runtime_conn = self.conn,
                     Err(refused) => self.to_client.push_back(refused.into_message(now)),
                 }
             }

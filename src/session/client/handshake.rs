@@ -54,7 +54,7 @@ impl Session<Client> {
         }
         self.core.epoch += 1;
         let overlapped = self.role.order.received().saturating_sub(self.role.config.resume_overlap);
-        let last_event_seq = overlapped.max(self.role.acks.processed().min(self.role.order.received()));
+        let last_event_seq = overlapped.max(self.role.acks.ever_said().min(self.role.order.received()));
         self.say_hello(now, Some(last_event_seq));
     }
 
@@ -111,9 +111,11 @@ impl Session<Client> {
     }
 
     fn refused(&mut self, now: Now, error: WireError, frame_len: usize) {
+        // The code says it; the peer's own word counts for codes that the draft does not have (D11).
+        let is_retryable = error.code.retryable().unwrap_or(error.retryable);
         if self.phase() == Phase::Connecting {
             self.end(CloseReason::ConnectRefused(error));
-        } else if error.code.retryable().unwrap_or(error.retryable) {
+        } else if is_retryable {
             self.push(ClientEvent::Error { error, job_id: None }, frame_len);
             Client::detach(self, now, DetachReason::HandshakeFailed);
         } else {
