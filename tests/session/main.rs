@@ -17,3 +17,4 @@ mod requests;
 mod resume;
 mod sequence_in;
 mod sequence_out;
+mod violations;

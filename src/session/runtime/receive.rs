@@ -16,21 +16,25 @@ use crate::wire::{
     SessionId, WireError,
 };
 
+/// An error is never answered by an error (D7), and neither are advisories (D11): peers fail all that is in flight on
+/// one.
+fn may_answer(message: Option<MessageType>) -> bool {
+    !matches!(message, Some(MessageType::SessionError | MessageType::SessionAck | MessageType::SessionPong))
+}
+
 impl Session<Runtime> {
     pub(super) fn receive(&mut self, now: Now, envelope: &Envelope) {
         let id = envelope.id();
         let id = id.as_deref();
         let is_ours = envelope.session_id().is_none_or(|id| self.session_id().map(SessionId::as_str) == Some(&*id));
         if !is_ours {
-            return self.offended(now, ProtocolError::WrongSession, id, true);
+            return self.offended(now, ProtocolError::WrongSession, id, may_answer(envelope.message_type()));
         }
         let Some(message) = envelope.message_type() else {
             return self.receive_unknown(now, envelope);
         };
         if message.sender() == Sender::Runtime {
-            // An error is never answered by an error (D7).
-            let is_answered = message != MessageType::SessionError;
-            return self.offended(now, ProtocolError::WrongDirection(message), id, is_answered);
+            return self.offended(now, ProtocolError::WrongDirection(message), id, may_answer(Some(message)));
         }
         match message {
             MessageType::SessionPing => self.pong(now, envelope),
