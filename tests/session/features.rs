@@ -252,7 +252,7 @@ fn d33_un_negotiated_pings_and_pongs_are_tolerated_and_told_once() {
 fn assert_told_once(events: &[RuntimeEvent], feature: Feature) {
     let [RuntimeEvent::Violation(violation)] = events else { panic!("{events:?}") };
     assert_eq!(violation.error, ProtocolError::NotNegotiated(feature));
-    assert_eq!(violation.error.rule(), "A5");
+    assert_eq!(violation.error.rule(), if feature == Feature::Ack { "D24" } else { "D23" });
 }
 
 #[test]

@@ -687,7 +687,6 @@ fn d16_a_frame_of_another_session_is_refused_by_the_runtime_and_not_processed() 
     let mut runtime = streamed(runtime_config(), FeatureSet::all(), 3);
     let ack = json!({"last_processed_seq": 3});
     let frames = [
-        ("session.ack", ack.clone()),
         ("session.ping", json!({})),
         ("session.bye", json!({})),
         ("session.hello", json!({"auth": {"scheme": "bearer", "token": "t"}})),
@@ -708,6 +707,11 @@ fn d16_a_frame_of_another_session_is_refused_by_the_runtime_and_not_processed() 
             assert!(matches!(events[..], [RuntimeEvent::Violation(_)]), "{name}: {events:?}");
         }
     }
+    // An advisory is never answered by an error (D11).
+    let frame = json!({"id": "m7", "type": "session.ack", "session_id": "sess_2", "payload": ack.clone()});
+    feed(&mut runtime, start(), &frame);
+    assert!(sent(&mut runtime, start()).is_empty());
+    assert!(matches!(runtime_events(&mut runtime)[..], [RuntimeEvent::Violation(_)]));
     assert_eq!((runtime.phase(), runtime.acked_seq()), (Phase::Open, 0));
     for session_id in [Value::Null, json!("sess_1")] {
         let frame = json!({"id": "m7", "type": "session.ack", "session_id": session_id, "payload": ack});
