@@ -459,7 +459,7 @@ fn d21_the_grace_is_there_again_after_a_sign_of_life() {
 
 #[test]
 fn d21_the_deadline_counts_anew_from_each_attach() {
-    let mut pair = Pair::connected();
+    let mut pair = Pair::connected().unjudged();
     pair.advance(secs(20));
     pair.cut();
     pair.advance(secs(100));
@@ -561,7 +561,7 @@ fn d22_a_client_that_is_told_heartbeat_lost_detaches_and_can_resume() {
 
 #[test]
 fn d22_a_pair_whose_link_went_dead_comes_back_and_nothing_is_lost() {
-    let mut pair = Pair::connected();
+    let mut pair = Pair::connected().unjudged();
     pair.submit();
     pair.emit(2);
     pair.flush();

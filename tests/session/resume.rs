@@ -512,7 +512,7 @@ fn d15_a_client_that_was_superseded_does_not_come_back() {
 /// The client noticed that the transport broke, the runtime did not: it keeps writing into the dead one.
 #[test]
 fn d15_a_half_open_transport_is_taken_over_and_nothing_is_lost() {
-    let mut pair = streaming();
+    let mut pair = streaming().unjudged();
     pair.cut_unseen_by_runtime();
     pair.emit(3);
     let now = pair.now;
@@ -1142,7 +1142,7 @@ fn d13_a_client_resumes_only_from_detached() {
 /// E: heartbeat loss or close cancelling jobs.
 #[test]
 fn d22_after_heartbeat_loss_on_both_sides_the_session_goes_on_with_its_jobs() {
-    let mut pair = streaming();
+    let mut pair = streaming().unjudged();
     pair.hold_to_client = true;
     pair.hold_to_runtime = true;
     pair.advance(secs(61));
