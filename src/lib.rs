@@ -1,5 +1,6 @@
 //! The session layer of ARCP v1.1 as a sans-IO state machine.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 
