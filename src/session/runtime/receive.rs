@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::super::event::RuntimeEvent;
-use super::super::pending::Intake;
+use super::super::pending::{Answer, Intake};
 use super::super::phase::Phase;
 use super::super::requests::RequestId;
 use super::super::{Session, bad_payload};
@@ -12,8 +12,8 @@ use crate::error::{DetachReason, ProtocolError};
 use crate::feature::Feature;
 use crate::time::Now;
 use crate::wire::{
-    Ack, Bye, Envelope, ErrorCode, JobCancel, JobId, JobQuery, JobSubmit, JobSubscribe, MessageType, Sender, SessionId,
-    WireError,
+    Ack, Bye, Envelope, ErrorCode, JobAccepted, JobCancel, JobId, JobQuery, JobSubmit, JobSubscribe, MessageType,
+    RawJson, Sender, SessionId, WireError,
 };
 
 impl Session<Runtime> {
@@ -151,7 +151,8 @@ impl Session<Runtime> {
         match self.role.pendings.take_in(&id, message, job_id.cloned(), limit) {
             Intake::New(request) => return Some(request),
             Intake::Repeated => {}
-            Intake::Answered(answer) => {
+            Intake::Answered(mut answer) => {
+                self.withhold_credentials(&mut answer);
                 let job_id = answer.job_id.as_ref().map(JobId::as_str);
                 if let Ok(frame) = self.core.frame_of(answer.message, job_id, None, None, &answer.payload) {
                     self.control(now, frame);
@@ -164,6 +165,19 @@ impl Session<Runtime> {
             }
         }
         None
+    }
+
+    /// An answer that is kept outlives a resume, and with it the features that it was given under (D33).
+    fn withhold_credentials(&self, answer: &mut Answer) {
+        if answer.message != MessageType::JobAccepted || self.core.features.contains(Feature::ProvisionedCredentials) {
+            return;
+        }
+        if let Ok(accepted) = answer.payload.parse::<JobAccepted>()
+            && accepted.credentials.is_some()
+            && let Ok(payload) = RawJson::new(&JobAccepted { credentials: None, ..accepted })
+        {
+            answer.payload = payload;
+        }
     }
 
     fn receive_list_jobs(&mut self, now: Now, envelope: &Envelope) {
