@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::requests::RequestId;
-use crate::feature::FeatureSet;
 use crate::wire::{JobId, MessageType, RawJson};
 
 /// An answer as it can be sent again, under another message id.
@@ -13,8 +12,6 @@ pub(super) struct Answer {
     pub(super) message: MessageType,
     pub(super) job_id: Option<JobId>,
     pub(super) payload: RawJson,
-    /// The features without which it may not be sent again.
-    pub(super) needs: FeatureSet,
 }
 
 /// A request that waits for the application.

@@ -8,14 +8,15 @@ use arcp_proto::wire::{
     JobStatus, JobSubmit, JobSubscribed, Lease, LeaseConstraints, RawJson, ResultId, WireError,
 };
 use arcp_proto::{
-    AnswerError, Client, ClientEvent, Feature, FeatureSet, Interest, ProtocolError, RequestId, Runtime, RuntimeEvent,
-    SendError, Session,
+    AnswerError, Client, ClientEvent, Feature, FeatureSet, Interest, Opening, ProtocolError, RequestId, Runtime,
+    RuntimeEvent, SendError, Session,
 };
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::pair::{
-    From, Pair, client_config, client_events, feed, job, log_frame, only, runtime_alone, runtime_config,
-    runtime_events, secs, sent, sent_json, start, types, welcome,
+    From, Pair, client_config, client_events, feed, job, log_frame, only, principal, runtime_alone, runtime_config,
+    runtime_events, secs, sent, sent_json, start, token, types, welcome,
 };
 
 fn client_without(feature: Feature) -> Session<Client> {
@@ -522,4 +523,29 @@ fn a5_what_a_runtime_may_list_depends_on_the_request_alone() {
     let entry = JobEntry::new(JobId::from("job_1"), "a@1", JobStatus::Running, start().wall);
     assert_eq!(runtime.respond_jobs(start(), request, JobPage { jobs: vec![entry], next_cursor: None }), Ok(()));
     assert_eq!(types(&sent_json(&mut runtime, start())), ["session.jobs"]);
+}
+
+/// D8 keeps the answer to a submit; who has given the feature up meanwhile is not sent the secrets in it.
+#[test]
+fn d33_credentials_in_a_repeated_answer_go_by_the_features_of_now() {
+    let (mut runtime, submit, _) = asked(FeatureSet::all());
+    let accepted =
+        JobAccepted { credentials: Some(vec![credential()]), ..JobAccepted::new(job(), "a@1", start().wall) };
+    runtime.accept_job(start(), submit, accepted).unwrap();
+    let first = sent_json(&mut runtime, start()).remove(0);
+    assert!(first["payload"]["credentials"].is_array());
+    let repeated = json!({"id": "q1", "type": "job.submit", "payload": {"agent": "a"}});
+    for (round, features, has_them) in [(1, FeatureSet::none(), false), (2, FeatureSet::all(), true)] {
+        let message = json!({"type": "session.hello", "payload": {"auth": {"scheme": "bearer", "token": "t"},
+            "capabilities": {"features": features}, "resume_token": token(round).reveal()}});
+        let opening = Opening::parse(Bytes::from(message.to_string()), &Default::default());
+        let Ok(Opening::Resume(attempt)) = opening else { panic!() };
+        runtime.resume(start(), attempt, &principal(), token(round + 1)).unwrap();
+        let _ = sent(&mut runtime, start());
+        feed(&mut runtime, start(), &repeated);
+        let mut again = sent_json(&mut runtime, start()).remove(0);
+        assert_eq!(again["payload"].get("credentials").is_some(), has_them, "{again}");
+        again["payload"]["credentials"] = first["payload"]["credentials"].clone();
+        assert_eq!(again["payload"], first["payload"], "the rest is as it was");
+    }
 }

@@ -793,6 +793,26 @@ fn d17_the_window_runs_from_the_loss_and_to_the_millisecond() {
 }
 
 #[test]
+fn d17_while_attached_no_window_runs() {
+    for features in [FeatureSet::none(), FeatureSet::all().without(Feature::Heartbeat)] {
+        let mut runtime = streamed(runtime_config(), features, 3);
+        for round in 1..=2 {
+            runtime.handle_disconnect(start());
+            assert_eq!(runtime.timeout_reason(), Some(Timer::ResumeWindow));
+            resume(&mut runtime, round, 3, round + 1).unwrap();
+            assert_eq!(runtime.poll_timeout(), None, "neither the window nor retention");
+        }
+        runtime.handle_disconnect(start());
+        runtime.handle_timeout(start().after(secs(600)));
+        if runtime.phase() == Phase::Detached {
+            assert_eq!(runtime.timeout_reason(), Some(Timer::Retention));
+            resume(&mut runtime, 3, 3, 4).unwrap();
+            assert_eq!(runtime.poll_timeout(), None);
+        }
+    }
+}
+
+#[test]
 fn d17_the_runtimes_window_is_what_its_welcome_said() {
     for (configured, window) in [(secs(5), secs(5)), (millis(5_900), secs(5)), (millis(0), secs(1))] {
         let config = RuntimeConfig { resume_window: configured, ..runtime_config() };

@@ -9,7 +9,7 @@ use super::super::pending::{Answer, Pending};
 use super::super::requests::RequestId;
 use super::Runtime;
 use crate::error::AnswerError;
-use crate::feature::{Feature, FeatureSet};
+use crate::feature::Feature;
 use crate::time::Now;
 use crate::wire::{
     ErrorCode, JobAccepted, JobCancelled, JobId, JobPage, JobSubscribed, Jobs, MessageType, RawJson, SessionError,
@@ -38,8 +38,7 @@ impl Session<Runtime> {
         job.accepted_at = job.accepted_at.or(Some(now.wall));
         self.check_features(job.features())?;
         let job_id = job.job_id.clone();
-        let needs = job.features().collect();
-        self.answer_needing(now, request, MessageType::JobAccepted, Some(&job_id), &job, needs)
+        self.answer(now, request, MessageType::JobAccepted, Some(&job_id), &job)
     }
 
     /// Takes up a `Cancel` (§7.4). The job's end, with CANCELLED, is the application's to send.
@@ -135,18 +134,6 @@ impl Session<Runtime> {
         job_id: Option<&JobId>,
         payload: &P,
     ) -> Result<(), AnswerError> {
-        self.answer_needing(now, request, message, job_id, payload, FeatureSet::none())
-    }
-
-    fn answer_needing<P: Serialize>(
-        &mut self,
-        now: Now,
-        request: RequestId,
-        message: MessageType,
-        job_id: Option<&JobId>,
-        payload: &P,
-        needs: FeatureSet,
-    ) -> Result<(), AnswerError> {
         let payload = RawJson::new(payload)?;
         let frame = self.core.frame_of(message, job_id.map(JobId::as_str), None, None, &payload)?;
         let limits = &self.role.config.limits;
@@ -157,7 +144,7 @@ impl Session<Runtime> {
             return Err(AnswerError::UnknownRequest);
         };
         if pending.message == MessageType::JobSubmit {
-            let answer = Answer { message, job_id: job_id.cloned(), payload, needs };
+            let answer = Answer { message, job_id: job_id.cloned(), payload };
             let (count, bytes) = (limits.kept_submits, limits.kept_submit_bytes);
             self.role.pendings.keep(pending.message_id, answer, count, bytes);
         }

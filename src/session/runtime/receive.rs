@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::super::event::RuntimeEvent;
-use super::super::pending::Intake;
+use super::super::pending::{Answer, Intake};
 use super::super::phase::Phase;
 use super::super::requests::RequestId;
 use super::super::{Session, bad_payload};
@@ -12,8 +12,8 @@ use crate::error::{DetachReason, ProtocolError};
 use crate::feature::Feature;
 use crate::time::Now;
 use crate::wire::{
-    Ack, Bye, Envelope, ErrorCode, JobCancel, JobId, JobQuery, JobStatus, JobSubmit, JobSubscribe, MessageType, Sender,
-    SessionId, WireError,
+    Ack, Bye, Envelope, ErrorCode, JobAccepted, JobCancel, JobId, JobQuery, JobStatus, JobSubmit, JobSubscribe,
+    MessageType, RawJson, Sender, SessionId, WireError,
 };
 
 /// An error is never answered by an error (D7), and neither are advisories (D11): peers fail all that is in flight on
@@ -154,8 +154,8 @@ impl Session<Runtime> {
         match self.role.pendings.take_in(&id, message, job_id.cloned(), limit) {
             Intake::New(request) => return Some(request),
             Intake::Repeated => {}
-            Intake::Answered(answer) if !self.permits(now, answer.needs.iter(), envelope) => {}
-            Intake::Answered(answer) => {
+            Intake::Answered(mut answer) => {
+                self.withhold(&mut answer);
                 let job_id = answer.job_id.as_ref().map(JobId::as_str);
                 if let Ok(frame) = self.core.frame_of(answer.message, job_id, None, None, &answer.payload) {
                     self.control(now, frame);
@@ -168,6 +168,18 @@ impl Session<Runtime> {
             }
         }
         None
+    }
+
+    /// An answer that is kept outlives a resume, and with it the features that it was given under (D33).
+    fn withhold(&self, answer: &mut Answer) {
+        if answer.message != MessageType::JobAccepted {
+            return;
+        }
+        if let Ok(accepted) = answer.payload.parse::<JobAccepted>()
+            && let Ok(payload) = RawJson::new(&accepted.within(&self.core.features))
+        {
+            answer.payload = payload;
+        }
     }
 
     fn receive_list_jobs(&mut self, now: Now, envelope: &Envelope) {
