@@ -205,7 +205,6 @@ fn envelopes() -> Vec<Bytes> {
 }
 
 #[test]
-#[ignore = "the scanner is a placeholder that allocates"]
 fn decoding_an_envelope_allocates_nothing() {
     for frame in envelopes() {
         let given = frame.clone();
