@@ -1,5 +1,6 @@
 //! A session at rest costs nothing: its polls allocate nothing, however much is buffered. Every allocation of the
 //! thread is counted.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -699,6 +699,7 @@ fn d43_an_unsent_ping_is_not_repeated() {
     }
     let frames = sent_json(&mut session, at(150_000));
     assert_eq!(types(&frames), ["session.ping"]);
+    assert_eq!(frames[0]["payload"]["sent_at"], at(30_000).wall.to_string(), "the first stays");
     session.handle_timeout(at(180_000));
     assert_eq!(types(&sent_json(&mut session, at(180_000))), ["session.ping"], "but the next follows it");
 
