@@ -74,6 +74,9 @@ pub enum AnswerError {
     /// The answer uses a feature that the peers did not agree on (A5). The request is still open.
     #[error("the feature `{0}` was not negotiated: the request is still open, answer without it")]
     FeatureNotNegotiated(Feature),
+    /// The answer contradicts itself. The request is still open.
+    #[error("the answer is not valid: {0}")]
+    Invalid(&'static str),
     /// The error code is none of the draft's (D11). The request is still open.
     #[error("the error code is none of the draft's: the request is still open, refuse it with one that is")]
     ForeignCode,
@@ -190,9 +193,12 @@ impl ProtocolError {
             ProtocolError::Malformed(_) => "D39",
             ProtocolError::WrongSession => "D16",
             ProtocolError::WrongDirection(_) | ProtocolError::UnknownType(_) => "D7",
+            ProtocolError::WrongPhase(MessageType::SessionHello) => "D10",
             ProtocolError::WrongPhase(_) => "D9",
             ProtocolError::BadPayload { .. } => "§5",
             ProtocolError::MissingId(_) | ProtocolError::UnknownAnswer(_) => "D12",
+            ProtocolError::NotNegotiated(Feature::Heartbeat) => "D23",
+            ProtocolError::NotNegotiated(Feature::Ack) => "D24",
             ProtocolError::NotNegotiated(_) => "A5",
             ProtocolError::AckFromTheFuture { .. } => "D24",
             ProtocolError::TooManyRequests(_) => "D43",
@@ -232,8 +238,11 @@ pub struct Violation {
 pub enum DetachReason {
     /// The driver said so (`handle_disconnect`).
     TransportLost,
-    /// Runtime: the client said goodbye and was answered (D32).
-    PeerClosed,
+    /// Runtime: the client said goodbye and was answered (A13, D32).
+    PeerClosed {
+        /// The reason, in the client's words, at most 256 bytes of them.
+        reason: Option<String>,
+    },
     /// Nothing came for two heartbeat intervals (A8, D22).
     HeartbeatLost,
     /// Client: the attempt to resume got no welcome in time, a retryable error, or something else altogether.

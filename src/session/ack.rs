@@ -1,5 +1,6 @@
 //! A client's acknowledgements: marked by the application, coalesced by the session (A9, D25).
 
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::config::AckPolicy;
@@ -11,25 +12,49 @@ pub(super) struct Acks {
     policy: AckPolicy,
     /// The last event that `poll_event` gave out.
     polled: u64,
-    /// The application has durably processed all up to this.
+    /// The application has durably processed all up to this, or knows that it is lost.
     processed: u64,
+    /// The application's last mark.
+    marked: u64,
     /// What the runtime was told on this attachment.
     said: u64,
+    /// The most that it was ever told: it may have freed up to this.
+    ever_said: u64,
     /// Since when something is unsaid.
     since: Option<Instant>,
     /// It goes out with the next transmission.
     due: bool,
     /// `Lagging` was told since the last mark.
     lag_told: bool,
+    /// Places polled beyond the mark with nothing to process in them, as ranges in order; at most
+    /// [`MAX_HOLES`], for forgetting one costs no more than that it is acknowledged with a later event.
+    holes: VecDeque<(u64, u64)>,
 }
+
+const MAX_HOLES: usize = 64;
 
 impl Acks {
     pub(super) const fn new(policy: AckPolicy) -> Acks {
-        Acks { policy, polled: 0, processed: 0, said: 0, since: None, due: false, lag_told: false }
+        Acks {
+            policy,
+            polled: 0,
+            processed: 0,
+            marked: 0,
+            said: 0,
+            ever_said: 0,
+            since: None,
+            due: false,
+            lag_told: false,
+            holes: VecDeque::new(),
+        }
     }
 
     pub(super) fn processed(&self) -> u64 {
         self.processed
+    }
+
+    pub(super) fn ever_said(&self) -> u64 {
+        self.ever_said
     }
 
     /// `poll_event` gives out `seq`; events before it were given out or reported lost.
@@ -40,27 +65,39 @@ impl Acks {
         }
     }
 
-    /// `poll_event` tells that the events up to `to` are lost: there is nothing to process in them (D25).
+    /// `poll_event` passes the places `from` to `to`, in which there is nothing to process: events that are lost, or
+    /// that were told as something else (D25).
     pub(super) fn skipped(&mut self, from: u64, to: u64, now: Instant, batch: u64) {
         self.polled = self.polled.max(to);
-        if self.policy == AckPolicy::OnPoll || self.processed + 1 == from {
-            self.advance(to, now, batch);
+        if self.policy == AckPolicy::OnPoll {
+            return self.advance(to, now, batch);
         }
+        if self.holes.len() < MAX_HOLES {
+            self.holes.push_back((from, to));
+        }
+        self.advance(self.processed, now, batch);
     }
 
     pub(super) fn mark(&mut self, seq: u64, now: Instant, batch: u64) -> Result<(), AckError> {
         if seq > self.polled {
             return Err(AckError::NotPolled { seq, polled: self.polled });
         }
-        if seq < self.processed {
-            return Err(AckError::Backwards { seq, processed: self.processed });
+        if seq < self.marked {
+            return Err(AckError::Backwards { seq, processed: self.marked });
         }
+        self.marked = seq;
         self.lag_told = false;
         self.advance(seq, now, batch);
         Ok(())
     }
 
+    /// Up to `seq`, and on behind the hole where that comes next.
     fn advance(&mut self, seq: u64, now: Instant, batch: u64) {
+        let mut seq = seq;
+        while let Some((_, to)) = self.holes.front().copied().filter(|(from, _)| *from <= seq + 1) {
+            seq = seq.max(to);
+            self.holes.pop_front();
+        }
         if seq <= self.processed {
             return;
         }
@@ -105,6 +142,7 @@ impl Acks {
         self.due = false;
         self.since = None;
         self.said = self.processed;
+        self.ever_said = self.processed;
         Some(self.processed)
     }
 }

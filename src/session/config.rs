@@ -236,7 +236,7 @@ pub struct RuntimeConfig {
     pub resume_window: Duration,
     /// How long, counted from the same loss, events that nobody acknowledged are kept beyond the window. 24 h (D18).
     pub retention: Duration,
-    /// Events that are kept for replay. 10 000 (D19).
+    /// Events that are kept for replay, at least one. 10 000 (D19).
     pub replay_events: usize,
     /// Their bytes, together. 16 MiB (D19).
     pub replay_bytes: usize,
@@ -248,6 +248,8 @@ pub struct RuntimeConfig {
     pub close_timeout: Duration,
     /// What peers expect beside the draft.
     pub dialect: Dialect,
+    /// Put into every message id, at most 32 bytes of it: tells apart the ids of several runtimes in one log.
+    pub id_prefix: String,
 }
 
 impl RuntimeConfig {
@@ -267,6 +269,7 @@ impl RuntimeConfig {
             back_pressure_threshold: 1_000,
             close_timeout: Duration::from_secs(5),
             dialect: Dialect::default(),
+            id_prefix: String::new(),
         }
     }
 
@@ -311,6 +314,6 @@ pub struct Grant {
     pub session_id: SessionId,
     /// The first resume token: `rt_…`, at least 128 bits from a cryptographic source (D3).
     pub resume_token: ResumeToken,
-    /// The agents that the client is told of.
+    /// The agents that the client is told of, in a welcome that should stay below its peer's frame limit.
     pub agents: Arc<[AgentInfo]>,
 }

@@ -171,6 +171,19 @@ pub enum ClientEvent {
     Closed(CloseReason),
 }
 
+impl ClientEvent {
+    /// Whether it has a place in the sequence that the application can mark.
+    pub(super) fn is_delivery(&self) -> bool {
+        matches!(
+            self,
+            ClientEvent::Event(_)
+                | ClientEvent::Finished { .. }
+                | ClientEvent::Failed { .. }
+                | ClientEvent::Cancelled { .. }
+        )
+    }
+}
+
 /// What a runtime session tells its application.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -73,11 +73,14 @@ impl Heartbeat {
     }
 
     /// The caller calls again after `previous`. If it was away so long that it missed its own ping, the peer's
-    /// silence proves nothing yet: it gets another interval.
+    /// silence proves nothing yet: it gets another interval. A timer that rings a little late is no absence: a
+    /// 32nd of the interval is allowed for it.
     pub(super) fn called(&mut self, previous: Instant, now: Instant) {
-        let was_away = now.since(previous) > self.interval && self.ping_at <= now;
+        let was_away = now.since(previous) > self.interval && now > self.ping_at + self.interval / 32;
         if self.is_on() && was_away && !self.graced {
-            self.lost_at = self.lost_at.max(now) + self.interval;
+            // After a long sleep one interval would lie in the past; it counts from now then.
+            let moved = self.lost_at + self.interval;
+            self.lost_at = if moved > now { moved } else { now + self.interval };
             self.graced = true;
         }
     }

@@ -6,8 +6,17 @@ use alloc::collections::VecDeque;
 const EVENT_COST: usize = 128;
 
 #[derive(Clone, Debug)]
+struct Waiting<E> {
+    /// `None`: nothing to tell, but its place in the sequence is passed.
+    event: Option<E>,
+    /// Its place in the sequence; 0: none.
+    seq: u64,
+    cost: usize,
+}
+
+#[derive(Clone, Debug)]
 pub(super) struct Inbox<E> {
-    events: VecDeque<(E, usize)>,
+    events: VecDeque<Waiting<E>>,
     bytes: usize,
 }
 
@@ -18,18 +27,23 @@ impl<E> Inbox<E> {
 
     /// Queues an event that holds `frame_len` bytes of a frame.
     pub(super) fn push(&mut self, event: E, frame_len: usize) {
-        let cost = frame_len.saturating_add(EVENT_COST);
-        self.bytes = self.bytes.saturating_add(cost);
-        self.events.push_back((event, cost));
+        self.push_at(Some(event), 0, frame_len);
     }
 
-    pub(super) fn pop(&mut self) -> Option<E> {
-        let (event, cost) = self.events.pop_front()?;
+    /// Queues an event, or nothing, that has the place `seq` in the sequence.
+    pub(super) fn push_at(&mut self, event: Option<E>, seq: u64, frame_len: usize) {
+        let cost = frame_len.saturating_add(EVENT_COST);
+        self.bytes = self.bytes.saturating_add(cost);
+        self.events.push_back(Waiting { event, seq, cost });
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Option<E>, u64)> {
+        let Waiting { event, seq, cost } = self.events.pop_front()?;
         self.bytes = self.bytes.saturating_sub(cost);
         if self.events.is_empty() && self.events.capacity() > 64 {
             self.events = VecDeque::new();
         }
-        Some(event)
+        Some((event, seq))
     }
 
     pub(super) fn bytes(&self) -> usize {

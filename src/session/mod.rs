@@ -42,6 +42,8 @@ use crate::time::{Instant, Now};
 use crate::wire::{Envelope, FrameFault, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
 
 /// A side of the protocol: [`Client`] or [`Runtime`]. Sealed.
+///
+/// Its `Event` is what [`Session::poll_event`] gives: [`ClientEvent`] or [`RuntimeEvent`].
 pub trait Role: role::Machine {}
 
 impl<R: role::Machine> Role for R {}
@@ -70,7 +72,12 @@ mod role {
         /// A timer of this role is due.
         fn fire(session: &mut Session<Self>, now: Now, timer: Timer);
         fn next_frame(session: &mut Session<Self>, now: Now) -> Option<Bytes>;
-        fn polled(session: &mut Session<Self>, event: &Self::Event);
+        /// An event was polled, or a place in the sequence that has none.
+        fn polled(session: &mut Session<Self>, event: Option<&Self::Event>, seq: u64);
+        /// The application leaves so much unpolled that the driver is not to read: what is missing may be unread.
+        fn unread(session: &mut Session<Self>, now: Now);
+        /// What is held elsewhere than in the inbox leaves no room for a frame.
+        fn crowded(session: &mut Session<Self>, now: Now);
         /// Sets the timers that follow from this role's state.
         fn set_timers(session: &mut Session<Self>);
     }
@@ -119,11 +126,15 @@ impl<R: Role> Session<R> {
         if !self.phase().is_attached() {
             return;
         }
-        let limit = self.limits().inbound_bytes;
-        if !self.inbox.admits(message.len(), R::held_bytes(&self.role), limit) {
-            R::detach(self, now, DetachReason::InboundOverflow);
-            self.set_timers();
-            return;
+        if !self.admits(message.len()) {
+            R::crowded(self, now);
+            if !self.admits(message.len()) {
+                R::detach(self, now, DetachReason::InboundOverflow);
+            }
+            if !self.phase().is_attached() {
+                self.set_timers();
+                return;
+            }
         }
         self.core.heartbeat.heard(now.mono);
         R::heard(self);
@@ -177,7 +188,8 @@ impl<R: Role> Session<R> {
         }
     }
 
-    /// The transport is gone.
+    /// The present transport is gone. The late end of an older one, given up in a takeover or before a resume, must
+    /// not be told: compare [`attachment`](Session::attachment).
     pub fn handle_disconnect(&mut self, now: Now) {
         let now = self.tick(now);
         R::disconnected(self, now);
@@ -203,10 +215,14 @@ impl<R: Role> Session<R> {
     /// The next event for the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<R::Event> {
-        let event = self.inbox.pop()?;
-        R::polled(self, &event);
-        self.set_timers();
-        Some(event)
+        loop {
+            let (event, seq) = self.inbox.pop()?;
+            R::polled(self, event.as_ref(), seq);
+            self.set_timers();
+            if event.is_some() {
+                return event;
+            }
+        }
     }
 
     /// When to call [`handle_timeout`](Session::handle_timeout), if nothing else happens before.
@@ -263,6 +279,10 @@ impl<R: Role> Session<R> {
 
 /// What both roles do alike.
 impl<R: Role> Session<R> {
+    fn admits(&self, len: usize) -> bool {
+        self.inbox.admits(len, R::held_bytes(&self.role), self.limits().inbound_bytes)
+    }
+
     /// Every call that brings a clock begins here.
     fn tick(&mut self, now: Now) -> Now {
         let previous = self.core.clock.mono;
@@ -272,6 +292,7 @@ impl<R: Role> Session<R> {
             self.core.heartbeat.called(previous, mono);
         } else {
             self.core.heartbeat.heard(mono);
+            R::unread(self, self.core.clock);
         }
         self.core.clock
     }
@@ -317,9 +338,7 @@ impl<R: Role> Session<R> {
         let payload =
             Pong { ping_nonce: Some(nonce), received_at: Some(alloc::string::ToString::to_string(&now.wall).into()) };
         let frame = self.core.frame(MessageType::SessionPong, &payload);
-        if self.core.outbox.push_pong(frame, R::limits(&self.role)).is_err() {
-            R::detach(self, now, DetachReason::ControlOverflow);
-        }
+        self.core.outbox.push_pong(frame, R::limits(&self.role));
     }
 
     /// Queues a control message. One too many, and the transport is given up (D43).

@@ -47,21 +47,7 @@ impl Addressee {
     /// Before the welcome an error names the session of the hello, or a throw-away one: two peers drop it
     /// otherwise (D11). For the same reason the code is one of the draft's, with its own `retryable` and a message.
     fn refusal(&self, error: &WireError) -> Bytes {
-        let code = match (&error.code, error.retryable) {
-            (ErrorCode::Other(_), true) => ErrorCode::InternalError,
-            (ErrorCode::Other(_), false) => ErrorCode::InvalidRequest,
-            (code, _) => code.clone(),
-        };
-        let payload = SessionError {
-            retryable: code.retryable(),
-            message: if error.message.is_empty() { code.as_str().into() } else { error.message.clone() },
-            code,
-            details: error.details.clone(),
-            request_id: self.message_id.as_deref().map(String::from),
-            reply_to: None,
-            correlation_id: None,
-            job_id: None,
-        };
+        let payload = SessionError::new(error.clone(), self.message_id.as_deref(), None);
         // There is no session to count in: the client's own id makes this one unique.
         let named: String = self.message_id.as_deref().unwrap_or("hello").chars().take(64).collect();
         let id = alloc::format!("msg_re_{named}");

@@ -14,11 +14,11 @@ pub(super) struct Full;
 pub(super) struct Outbox {
     /// Hello or welcome: the first frame of an attachment.
     first: Option<Bytes>,
-    /// At most [`Limits::unsent_pongs`].
+    /// At most [`Limits::unsent_pongs`], each of them small.
     pongs: VecDeque<Bytes>,
     ping: Option<Bytes>,
     control: VecDeque<Bytes>,
-    /// Of pongs, ping and control.
+    /// Of control.
     bytes: usize,
     /// The last frames of an attachment, at most two and an unsent welcome before them (D10).
     farewell: VecDeque<Bytes>,
@@ -37,14 +37,9 @@ impl Outbox {
         self.first.is_none()
     }
 
-    /// The hello or welcome, if it still waits: for a farewell that may not go before it.
-    pub(super) fn take_first(&mut self) -> Option<Bytes> {
-        self.first.take()
-    }
-
     pub(super) fn has_room(&self, len: usize, limits: &Limits) -> bool {
-        let frames = self.control.len() + self.pongs.len() + usize::from(self.ping.is_some());
-        frames == 0 || (frames < limits.control_frames && self.bytes.saturating_add(len) <= limits.control_bytes)
+        self.control.is_empty()
+            || (self.control.len() < limits.control_frames && self.bytes.saturating_add(len) <= limits.control_bytes)
     }
 
     pub(super) fn push_control(&mut self, frame: Bytes, limits: &Limits) -> Result<(), Full> {
@@ -59,22 +54,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Of unsent pongs beyond the limit the oldest goes.
-    pub(super) fn push_pong(&mut self, frame: Bytes, limits: &Limits) -> Result<(), Full> {
+    /// Of unsent pongs beyond the limit the oldest goes; a heartbeat never costs the transport.
+    pub(super) fn push_pong(&mut self, frame: Bytes, limits: &Limits) {
         if self.sealed {
-            return Ok(());
+            return;
         }
-        if self.pongs.len() >= limits.unsent_pongs
-            && let Some(oldest) = self.pongs.pop_front()
-        {
-            self.bytes -= oldest.len();
+        while self.pongs.len() >= limits.unsent_pongs.max(1) {
+            self.pongs.pop_front();
         }
-        if !self.has_room(frame.len(), limits) {
-            return Err(Full);
-        }
-        self.bytes += frame.len();
         self.pongs.push_back(frame);
-        Ok(())
     }
 
     /// An unsent ping is not repeated.
@@ -84,7 +72,6 @@ impl Outbox {
 
     /// One small frame: it always has room.
     pub(super) fn set_ping(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
         self.ping = Some(frame);
     }
 
@@ -92,9 +79,10 @@ impl Outbox {
         self.farewell = frames.into_iter().collect();
     }
 
-    /// All lanes but the farewell are dropped: the transport is given up.
+    /// All lanes but the farewell are dropped: the transport is given up. A welcome that waits goes before it, for a
+    /// transport begins with a welcome or an error.
     pub(super) fn keep_farewell(&mut self) {
-        let farewell = core::mem::take(&mut self.farewell);
+        let farewell = self.take_farewell();
         *self = Outbox { farewell, sealed: true, ..Outbox::default() };
     }
 
@@ -107,8 +95,15 @@ impl Outbox {
         self.sealed
     }
 
+    /// The farewell, with the hello or welcome before it that still waits.
     pub(super) fn take_farewell(&mut self) -> VecDeque<Bytes> {
-        core::mem::take(&mut self.farewell)
+        let mut farewell = core::mem::take(&mut self.farewell);
+        if !farewell.is_empty()
+            && let Some(first) = self.first.take()
+        {
+            farewell.push_front(first);
+        }
+        farewell
     }
 
     pub(super) fn has_control(&self) -> bool {
@@ -116,12 +111,12 @@ impl Outbox {
     }
 
     pub(super) fn next_control(&mut self) -> Option<Bytes> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
-        let frame = self.pongs.pop_front().or_else(|| self.ping.take()).or_else(|| self.control.pop_front())?;
-        self.bytes -= frame.len();
-        Some(frame)
+        let ahead = self.first.take().or_else(|| self.pongs.pop_front()).or_else(|| self.ping.take());
+        ahead.or_else(|| {
+            let frame = self.control.pop_front()?;
+            self.bytes -= frame.len();
+            Some(frame)
+        })
     }
 
     pub(super) fn next_farewell(&mut self) -> Option<Bytes> {

@@ -91,7 +91,11 @@ impl Pendings {
 
     /// Keeps the answer to a submit for its repetition.
     pub(super) fn keep(&mut self, message_id: Box<str>, answer: Answer, count: usize, bytes: usize) {
-        self.answered_bytes += answer.payload.text().len();
+        let len = answer.payload.text().len();
+        if len > bytes || count == 0 {
+            return;
+        }
+        self.answered_bytes += len;
         self.answered.push_back((message_id, answer));
         while self.answered.len() > count || self.answered_bytes > bytes {
             let Some((_, oldest)) = self.answered.pop_front() else { break };

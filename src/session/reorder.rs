@@ -67,6 +67,11 @@ impl Reorder {
         Some(envelope)
     }
 
+    /// What is missing may be waiting unread: the time counts from now.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.since = self.since.map(|_| now);
+    }
+
     pub(super) fn deadline(&self, timeout: Duration) -> Option<Instant> {
         self.since.map(|since| since + timeout)
     }

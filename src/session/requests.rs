@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
+use core::fmt;
 
 use crate::time::Instant;
 use crate::wire::{JobId, MessageType, TraceId, WireError};
@@ -9,6 +10,13 @@ use crate::wire::{JobId, MessageType, TraceId, WireError};
 /// Names a request within its session: of a client what it asked, of a runtime what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub(super) u64);
+
+/// For logs: the request's number in its session.
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Why a request came to nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -193,7 +201,7 @@ impl Requests {
         self.take(at)
     }
 
-    /// For a `session.error` while closing: the request whose id it names, and no other.
+    /// The request whose id it names, and no other.
     pub(super) fn named(&mut self, clues: Clues<'_>) -> Match {
         let at = [clues.request_id, clues.envelope_id].into_iter().flatten().find_map(|id| self.by_message_id(id));
         self.take(at)
@@ -204,13 +212,11 @@ impl Requests {
         self.open.iter().position(|open| open.job_id.as_ref().is_some_and(|id| id.as_str() == job))
     }
 
-    /// For a `job.error` that may be the refusal of a request: by the ids that it names; else by the job of a cancel or
-    /// subscribe, where `by_job`; else the oldest submit, where `by_submit`.
-    pub(super) fn refused(&mut self, clues: Clues<'_>, by_job: bool, by_submit: bool) -> Match {
-        let named = [clues.request_id, clues.envelope_id].into_iter().flatten().find_map(|id| self.by_message_id(id));
-        let at = named
-            .or_else(|| if by_job { self.of_job(clues.job_id) } else { None })
-            .or_else(|| if by_submit { self.oldest(MessageType::JobSubmit) } else { None });
+    /// For a `job.error` that is a refusal and names no request: by the job of a cancel or subscribe; else the oldest
+    /// submit, where it may be one.
+    pub(super) fn refused(&mut self, clues: Clues<'_>, may_be_submit: bool) -> Match {
+        let submit = || if may_be_submit { self.oldest(MessageType::JobSubmit) } else { None };
+        let at = self.of_job(clues.job_id).or_else(submit);
         self.take(at)
     }
 

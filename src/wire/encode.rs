@@ -73,7 +73,6 @@ fn append_payload<P: Serialize + ?Sized>(out: &mut Vec<u8>, payload: &P) -> Resu
     return serde_json::to_vec(payload).map(|payload| out.extend_from_slice(&payload));
 }
 
-#[expect(clippy::indexing_slicing, reason = "a masked digit is below 16")]
 fn write_header(out: &mut Vec<u8>, header: &Header<'_>) {
     out.extend_from_slice(b"{\"arcp\":\"1.1\",\"id\":");
     append_string(out, header.id);

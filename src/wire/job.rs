@@ -11,7 +11,7 @@ use super::lease::{Budget, Credential, Lease, LeaseConstraints};
 use super::listing::JobStatus;
 use super::raw::RawJson;
 use super::session::{lenient_timestamp, null_as_default};
-use crate::feature::Feature;
+use crate::feature::{Feature, FeatureSet};
 use crate::time::Timestamp;
 
 /// `job.submit` (§7.1).
@@ -131,6 +131,20 @@ impl JobAccepted {
 }
 
 impl JobAccepted {
+    /// As much of it as may be sent under these features.
+    pub(crate) fn within(mut self, features: &FeatureSet) -> JobAccepted {
+        if !features.contains(Feature::LeaseExpiresAt) {
+            self.lease_constraints = None;
+        }
+        if !features.contains(Feature::CostBudget) {
+            self.budget = None;
+        }
+        if !features.contains(Feature::ProvisionedCredentials) {
+            self.credentials = None;
+        }
+        self
+    }
+
     /// The features without which this may not be sent (§9.5-§9.8).
     pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
         authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())
@@ -237,6 +251,9 @@ pub struct JobError {
     /// The same, by another name; never sent.
     #[serde(default, skip_serializing)]
     pub reply_to: Option<String>,
+    /// The same, by yet another; never sent.
+    #[serde(default, skip_serializing)]
+    pub correlation_id: Option<String>,
 }
 
 impl JobError {
@@ -256,6 +273,7 @@ impl JobError {
             details: error.details,
             request_id: None,
             reply_to: None,
+            correlation_id: None,
         }
     }
 }

@@ -5,12 +5,14 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::raw::RawJson;
 use super::session::{lenient_timestamp, null_as_default};
-use crate::feature::Feature;
+use crate::feature::{Feature, FeatureSet};
 use crate::time::Timestamp;
 
 /// The kinds of the draft, by name. Any other kind (`x-vendor.…`) passes as it is.
@@ -64,6 +66,38 @@ pub fn feature_of_phase(phase: &str) -> Option<Feature> {
         PHASE_CREDENTIAL_ROTATED => Some(Feature::ProvisionedCredentials),
         _ => None,
     }
+}
+
+/// The features without which this body of a `status` may not be sent. A member that stands there twice counts twice:
+/// a reader may take either.
+pub(crate) fn features_of_status(body: &RawJson) -> FeatureSet {
+    struct Phases(FeatureSet);
+    impl<'de> Deserialize<'de> for Phases {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Phases, D::Error> {
+            deserializer.deserialize_map(Members)
+        }
+    }
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Phases;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the body of a status")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Phases, A::Error> {
+            let mut needed = FeatureSet::none();
+            while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+                let value = members.next_value::<RawJson>()?;
+                let phase = value.parse::<Cow<'_, str>>().ok().filter(|_| name == "phase");
+                if let Some(feature) = phase.as_deref().and_then(feature_of_phase) {
+                    needed = needed.with(feature);
+                }
+            }
+            Ok(Phases(needed))
+        }
+    }
+    body.parse::<Phases>().map_or(FeatureSet::none(), |Phases(needed)| needed)
 }
 
 /// `job.event` (§8.1).

@@ -292,6 +292,21 @@ pub struct Bye {
     pub reason: Option<String>,
 }
 
+impl Bye {
+    /// The longest reason that is sent, in bytes: what is longer is cut.
+    pub const MAX_REASON: usize = 256;
+
+    /// With that reason, or as much of it as is sent.
+    #[must_use]
+    pub fn because(reason: &str) -> Bye {
+        let mut end = reason.len().min(Bye::MAX_REASON);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        Bye { reason: Some(reason.get(..end).unwrap_or_default().into()) }
+    }
+}
+
 /// `session.error` (D11), read as liberally as the peers write it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct SessionError {
@@ -318,6 +333,29 @@ pub struct SessionError {
     /// The job that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
+}
+
+impl SessionError {
+    /// As we send it (D11): a code of the draft, `retryable` as the code has it, and a message that is not empty. A code
+    /// that is none of the draft's is sent as INTERNAL_ERROR where trying again can help, else as INVALID_REQUEST.
+    #[must_use]
+    pub fn new(error: WireError, request_id: Option<&str>, job_id: Option<&str>) -> SessionError {
+        let code = match (error.code, error.retryable) {
+            (ErrorCode::Other(_), true) => ErrorCode::InternalError,
+            (ErrorCode::Other(_), false) => ErrorCode::InvalidRequest,
+            (code, _) => code,
+        };
+        SessionError {
+            retryable: code.retryable(),
+            message: if error.message.is_empty() { code.as_str().into() } else { error.message },
+            code,
+            details: error.details,
+            request_id: request_id.map(String::from),
+            reply_to: None,
+            correlation_id: None,
+            job_id: job_id.map(JobId::from),
+        }
+    }
 }
 
 impl From<SessionError> for WireError {

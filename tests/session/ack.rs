@@ -387,6 +387,20 @@ fn d25_what_was_marked_while_detached_is_said_at_the_attach() {
 }
 
 #[test]
+fn d25_an_ack_that_was_due_when_the_transport_went_waits_for_the_welcome() {
+    let mut session = client();
+    receive(&mut session, start(), 1..=5);
+    session.mark_processed(at(0), 3).unwrap();
+    session.flush_acks(at(0)).unwrap();
+    session.handle_disconnect(at(0));
+    assert!(sent(&mut session, at(0)).is_empty());
+    session.resume(at(1)).unwrap();
+    assert_eq!(types(&sent_json(&mut session, at(1))), ["session.hello"]);
+    feed(&mut session, at(1), &welcome_again(1, FeatureSet::all()));
+    assert_eq!(acks(&mut session, at(1)), [3]);
+}
+
+#[test]
 fn d25_at_an_attach_there_is_no_ack_of_nothing() {
     let mut session = client();
     receive(&mut session, start(), 1..=5);

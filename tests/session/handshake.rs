@@ -548,7 +548,6 @@ fn d1_null_or_absent_is_the_version_too() {
 }
 
 #[test]
-#[ignore = "stands once the branch `scan` is merged"]
 fn d1_another_version_is_refused_and_the_session_lives() {
     for version in [json!("1.0"), json!("2"), json!(""), json!(1.1), json!({})] {
         let mut runtime = runtime_alone(runtime_config(), FeatureSet::all());
@@ -573,7 +572,6 @@ fn d1_another_version_is_refused_and_the_session_lives() {
 }
 
 #[test]
-#[ignore = "stands once the branch `scan` is merged"]
 fn d1_before_the_welcome_another_version_ends_it() {
     let mut frame = welcome(FeatureSet::all());
     frame["arcp"] = json!("1.0");
@@ -751,7 +749,6 @@ fn d4_any_other_text_drops_the_field_and_not_the_message() {
 }
 
 #[test]
-#[ignore = "stands once the branch `scan` is merged"]
 fn d4_what_is_not_even_a_text_drops_the_field_and_not_the_message() {
     for value in [json!(7), json!(true), json!({"id": "x"}), json!([]), json!("x".repeat(10_000))] {
         assert_eq!(trace_of_submit(value), None);
@@ -937,7 +934,6 @@ fn d3_no_secret_is_ever_printed() {
 }
 
 #[test]
-#[ignore = "stands once the branch `ground` is merged"]
 fn d3_a_violation_does_not_repeat_a_secret() {
     let mut client = connecting();
     feed(&mut client, start(), &welcome_with(json!({"resume_token": ["SECRET"]})));
@@ -950,7 +946,6 @@ fn d3_a_violation_does_not_repeat_a_secret() {
 }
 
 #[test]
-#[ignore = "stands once the branch `scan` is merged"]
 fn d3_what_is_too_long_for_an_id_is_malformed() {
     for member in ["id", "session_id", "job_id"] {
         for (len, fits) in [(256, true), (257, false)] {

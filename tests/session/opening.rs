@@ -289,7 +289,6 @@ fn d9_the_first_message_is_a_hello_or_a_resume_and_nothing_else() {
 }
 
 #[test]
-#[ignore = "stands once the branch `scan` is merged"]
 fn d9_what_is_no_envelope_is_refused() {
     for text in [
         "",
@@ -368,7 +367,6 @@ fn d9_the_limit_of_the_first_frame_is_configurable() {
 }
 
 #[test]
-#[ignore = "stands once the branch `scan` is merged"]
 fn d1_a_hello_of_another_version_is_refused() {
     for version in [json!("1.0"), json!("1"), json!("2"), json!(""), json!("1.1 "), json!(1.1), json!(["1.1"])] {
         let mut message = hello(&good_payload());
@@ -485,7 +483,6 @@ fn d11_a_refusal_of_a_hello_without_a_session_names_a_throw_away_one() {
 }
 
 #[test]
-#[ignore = "stands once the branch `scan` is merged"]
 fn d11_a_refusal_names_the_request_where_it_has_an_id() {
     let mut message = hello_with(json!({"auth": null}));
     assert_eq!(refusal(&message)["payload"]["request_id"], "m1");
@@ -535,7 +532,6 @@ fn d11_a_refusal_has_one_of_the_15_codes_its_retryable_and_a_message() {
 }
 
 #[test]
-#[ignore = "stands once the branch `ground` is merged"]
 fn d3_a_refusal_does_not_repeat_a_secret() {
     for changes in [
         json!({"auth": "secret-bearer"}),
@@ -805,7 +801,6 @@ fn d3_a_session_id_in_a_hello_is_ignored() {
 }
 
 #[test]
-#[ignore = "stands once the branch `scan` is merged"]
 fn d3_ids_of_a_hello_are_opaque_and_capped() {
     for (member, len, fits) in
         [("id", 256, true), ("id", 257, false), ("session_id", 256, true), ("session_id", 257, false)]

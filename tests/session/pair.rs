@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arcp_proto::referee::{Referee, Side};
 use arcp_proto::wire::{
     AgentInfo, Credentials, Envelope, JobAccepted, JobId, JobSubmit, PeerInfo, Principal, RawJson, ResumeToken,
     SessionId,
@@ -168,6 +169,39 @@ pub(crate) fn log_frame(seq: u64) -> Value {
     })
 }
 
+/// Has the referee judge what both sides send, at the moment they do: every transcript must be clean, on both sides.
+struct Judge {
+    /// `None`: a test has put in frames of its own.
+    referee: Option<Referee>,
+    findings: Vec<String>,
+}
+
+impl Judge {
+    fn sent(&mut self, now: Now, conn: u64, from: From, frame: &Bytes) {
+        let side = if from == From::Client { Side::Client } else { Side::Runtime };
+        if let Some(referee) = &mut self.referee {
+            let verdict = referee.frame(conn, side, now.mono, frame.clone());
+            self.findings.extend(verdict.findings.iter().map(|finding| format!("{finding:?}")));
+        }
+    }
+
+    fn ended(&mut self, now: Now, conn: u64) {
+        if let Some(referee) = &mut self.referee {
+            let findings = referee.close(conn, now.mono);
+            self.findings.extend(findings.iter().map(|finding| format!("{finding:?}")));
+        }
+    }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        if let Some(referee) = &mut self.referee {
+            self.findings.extend(referee.finish().iter().map(|finding| format!("{finding:?}")));
+        }
+        assert!(std::thread::panicking() || self.findings.is_empty(), "the referee: {:#?}", self.findings);
+    }
+}
+
 /// A client, a runtime, and the link between them.
 pub(crate) struct Pair {
     pub(crate) now: Now,
@@ -177,6 +211,8 @@ pub(crate) struct Pair {
     config: Arc<RuntimeConfig>,
     /// The transport that is up, by number.
     pub(crate) conn: u64,
+    /// The transport that the runtime's session is attached to; it may not have noticed that it is gone.
+    runtime_conn: u64,
     /// Frames between the two, in order.
     pub(crate) to_runtime: VecDeque<Bytes>,
     pub(crate) to_client: VecDeque<Bytes>,
@@ -192,6 +228,7 @@ pub(crate) struct Pair {
     pub(crate) client_events: Vec<ClientEvent>,
     pub(crate) runtime_events: Vec<RuntimeEvent>,
     tokens: u64,
+    judge: Judge,
 }
 
 impl Pair {
@@ -204,6 +241,7 @@ impl Pair {
             runtime: None,
             config: Arc::new(runtime),
             conn: 1,
+            runtime_conn: 1,
             to_runtime: VecDeque::new(),
             to_client: VecDeque::new(),
             hold_to_runtime: false,
@@ -214,7 +252,15 @@ impl Pair {
             client_events: Vec::new(),
             runtime_events: Vec::new(),
             tokens: 1,
+            judge: Judge { referee: Some(Referee::new().session_only()), findings: Vec::new() },
         }
+    }
+
+    /// For a test in which the referee does not see what the sides see: frames put in or taken out by hand, or a link
+    /// that goes dead while both send.
+    pub(crate) fn unjudged(mut self) -> Pair {
+        self.judge = Judge { referee: None, findings: Vec::new() };
+        self
     }
 
     /// Both by default, and connected.
@@ -249,10 +295,19 @@ impl Pair {
     /// What the sides have to send goes onto the link.
     pub(crate) fn collect(&mut self) {
         if !self.client_stalled {
-            self.to_runtime.extend(sent(&mut self.client, self.now));
+            for frame in sent(&mut self.client, self.now) {
+                self.judge.sent(self.now, self.conn, From::Client, &frame);
+                self.to_runtime.push_back(frame);
+            }
         }
         if let Some(runtime) = self.runtime.as_mut().filter(|_| !self.runtime_stalled) {
-            self.to_client.extend(sent(runtime, self.now));
+            for frame in sent(runtime, self.now) {
+                self.judge.sent(self.now, self.runtime_conn, From::Runtime, &frame);
+                // What it writes into a transport that is gone is lost.
+                if self.runtime_conn == self.conn {
+                    self.to_client.push_back(frame);
+                }
+            }
         }
     }
 
@@ -297,13 +352,26 @@ impl Pair {
             return self.runtime().handle_input(now, frame);
         }
         match Opening::parse(frame, &self.config.limits).expect("our client's first message is good") {
-            Opening::Hello(hello) => self.runtime = Some(hello.accept(self.now, Arc::clone(&self.config), grant())),
+            Opening::Hello(hello) => {
+                self.runtime_conn = self.conn;
+                self.runtime = Some(hello.accept(self.now, Arc::clone(&self.config), grant()));
+            }
             Opening::Resume(attempt) => {
                 self.tokens += 1;
                 let (now, next) = (self.now, token(self.tokens));
                 match self.runtime().resume(now, attempt, &principal(), next) {
-                    Ok(_) => {}
-                    Err(refused) => self.to_client.push_back(refused.into_message(now)),
+                    Ok(takeover) => {
+                        for frame in takeover.farewell {
+                            self.judge.sent(self.now, self.runtime_conn, From::Runtime, &frame);
+                        }
+                        self.judge.ended(self.now, self.runtime_conn);
+                        self.runtime_conn = self.conn;
+                    }
+                    Err(refused) => {
+                        let frame = refused.into_message(now);
+                        self.judge.sent(self.now, self.conn, From::Runtime, &frame);
+                        self.to_client.push_back(frame);
+                    }
                 }
             }
         }
@@ -350,6 +418,7 @@ impl Pair {
         if let Some(runtime) = &mut self.runtime {
             runtime.handle_disconnect(now);
         }
+        self.judge.ended(self.now, self.runtime_conn);
         self.collect_events();
     }
 

@@ -630,6 +630,18 @@ fn d19_the_credit_counts_only_what_cannot_go() {
 }
 
 #[test]
+fn d19_the_credit_in_bytes_follows_eviction_of_what_was_never_sent() {
+    let mut session = no_ack(events(4, Overflow::Block));
+    session.handle_disconnect(start());
+    emit(&mut session, start(), 4);
+    for _ in 0..6 {
+        subscribed(&mut session).unwrap();
+        let (events, bytes) = session.replay_len();
+        assert_eq!(session.send_credit(), SendCredit { events: 4 - events, bytes: MANY - bytes }, "all are unsent");
+    }
+}
+
+#[test]
 fn d19_the_credit_is_never_less_than_nothing() {
     let config = RuntimeConfig { back_pressure_threshold: 2, ..events(3, Overflow::Block) };
     let mut session = with_ack(config);

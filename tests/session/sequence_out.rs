@@ -324,10 +324,10 @@ fn d35_an_inline_result_is_called_result() {
 }
 
 #[test]
-fn d35_an_inline_result_of_null_is_still_said() {
+fn d2_an_inline_result_of_null_is_left_out() {
     let mut session = runtime();
     session.send_result(start(), &job(), JobResult::inline(RawJson::null())).unwrap();
-    assert_eq!(sent_json(&mut session, start())[0]["payload"].get("result"), Some(&Value::Null));
+    assert_eq!(sent_json(&mut session, start())[0]["payload"].get("result"), None);
 }
 
 #[test]

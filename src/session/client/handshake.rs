@@ -54,7 +54,7 @@ impl Session<Client> {
         }
         self.core.epoch += 1;
         let overlapped = self.role.order.received().saturating_sub(self.role.config.resume_overlap);
-        let last_event_seq = overlapped.max(self.role.acks.processed().min(self.role.order.received()));
+        let last_event_seq = overlapped.max(self.role.acks.ever_said().min(self.role.order.received()));
         self.say_hello(now, Some(last_event_seq));
     }
 
@@ -97,7 +97,7 @@ impl Session<Client> {
         match envelope.message_type() {
             Some(MessageType::SessionWelcome) => self.receive_welcome(now, envelope),
             Some(MessageType::SessionError) => match envelope.payload::<SessionError>() {
-                Ok(error) => self.refused(now, error.into()),
+                Ok(error) => self.refused(now, error.into(), envelope.frame().len()),
                 Err(error) => self.spoil_handshake(now, bad_payload(MessageType::SessionError, &error), id.as_deref()),
             },
             Some(other) => self.spoil_handshake(now, ProtocolError::WrongPhase(other), id.as_deref()),
@@ -110,11 +110,13 @@ impl Session<Client> {
         Client::detach(self, now, DetachReason::HandshakeFailed);
     }
 
-    fn refused(&mut self, now: Now, error: WireError) {
+    fn refused(&mut self, now: Now, error: WireError, frame_len: usize) {
+        // The code says it; the peer's own word counts for codes that the draft does not have (D11).
+        let is_retryable = error.code.retryable().unwrap_or(error.retryable);
         if self.phase() == Phase::Connecting {
             self.end(CloseReason::ConnectRefused(error));
-        } else if error.retryable {
-            self.push(ClientEvent::Error { error, job_id: None }, 0);
+        } else if is_retryable {
+            self.push(ClientEvent::Error { error, job_id: None }, frame_len);
             Client::detach(self, now, DetachReason::HandshakeFailed);
         } else {
             self.end(CloseReason::ResumeRefused(ResumeRefusal::Error(error)));

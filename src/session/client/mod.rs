@@ -58,8 +58,10 @@ impl Session<Client> {
     ///
     /// # Errors
     ///
-    /// When the session is not detached, or cannot be resumed.
+    /// When the session is not detached (or its window has run out just now), the runtime gave no token to resume
+    /// with, or too many events wait to be polled.
     pub fn resume(&mut self, now: Now) -> Result<(), ResumeError> {
+        self.handle_timeout(now);
         match self.phase() {
             Phase::Detached => {}
             Phase::Closed => return Err(ResumeError::Closed),
@@ -87,12 +89,12 @@ impl Session<Client> {
                 Farewell::Bye => MessageType::SessionBye,
                 Farewell::Close => MessageType::SessionClose,
             };
-            let frame = self.core.frame(message, &Bye { reason: Some(reason.into()) });
+            let frame = self.core.frame(message, &Bye::because(reason));
             self.core.outbox.set_farewell([frame]);
             self.role.acks.flush();
             self.core.heartbeat.stop();
             self.core.timers.set(Timer::Close, Some(now.mono + self.role.config.close_timeout));
-        } else if self.phase() != Phase::Closing {
+        } else if !matches!(self.phase(), Phase::Closing | Phase::Closed) {
             self.end(CloseReason::Requested);
             self.core.outbox.clear();
         }
@@ -304,6 +306,15 @@ impl Session<Client> {
         }
     }
 
+    /// Once the application is far behind with its marks.
+    fn tell_lag(&mut self) {
+        let after = self.role.config.lagging_after;
+        let can_mark = self.phase() != Phase::Closed && self.core.features.contains(Feature::Ack);
+        if can_mark && self.role.acks.tells_lag(after) {
+            self.push(ClientEvent::Lagging { unprocessed: self.role.acks.unprocessed() }, 0);
+        }
+    }
+
     fn fail_requests(&mut self) {
         while let Some(request) = self.role.requests.disconnect() {
             self.push(ClientEvent::RequestFailed { request, failure: RequestFailure::Disconnected }, 0);
@@ -378,7 +389,6 @@ impl Machine for Client {
                     let end = now.mono + session.window();
                     session.core.timers.set(Timer::ResumeWindow, Some(end));
                 }
-                // A resume in the middle of its handshake has told its reason by `Detached` already, once.
                 session.push(ClientEvent::Detached(reason), 0);
             }
             _ => {}
@@ -397,7 +407,12 @@ impl Machine for Client {
                     session.push(ClientEvent::RequestFailed { request, failure: RequestFailure::TimedOut }, 0);
                 }
             }
-            Timer::Reorder => session.give_up_hole(now, u64::MAX),
+            Timer::Reorder => {
+                let timeout = session.role.config.reorder_timeout;
+                while session.role.order.deadline(timeout).is_some_and(|at| at <= now.mono) {
+                    session.give_up_hole(now, u64::MAX);
+                }
+            }
             Timer::Close => session.end(CloseReason::Requested),
             Timer::ResumeWindow => session.end(CloseReason::ResumeWindowExpired),
             _ => {}
@@ -417,26 +432,27 @@ impl Machine for Client {
         session.core.outbox.next_farewell()
     }
 
-    fn polled(session: &mut Session<Client>, event: &ClientEvent) {
+    fn polled(session: &mut Session<Client>, event: Option<&ClientEvent>, seq: u64) {
         let now = session.core.clock.mono;
         let batch = session.role.config.ack_batch;
-        let seq = match event {
-            ClientEvent::Event(delivery)
-            | ClientEvent::Finished { delivery, .. }
-            | ClientEvent::Failed { delivery, .. }
-            | ClientEvent::Cancelled { delivery, .. } => delivery.seq(),
-            ClientEvent::EventsLost { from, to } => {
-                session.role.acks.skipped(*from, *to, now, batch);
-                None
+        match event {
+            Some(ClientEvent::EventsLost { from, to }) => session.role.acks.skipped(*from, *to, now, batch),
+            Some(event) if seq != 0 && event.is_delivery() => {
+                session.role.acks.polled(seq, now, batch);
+                session.tell_lag();
             }
-            _ => None,
-        };
-        if let Some(seq) = seq {
-            session.role.acks.polled(seq, now, batch);
-            let after = session.role.config.lagging_after;
-            if session.core.features.contains(Feature::Ack) && session.role.acks.tells_lag(after) {
-                session.push(ClientEvent::Lagging { unprocessed: session.role.acks.unprocessed() }, 0);
-            }
+            _ if seq != 0 => session.role.acks.skipped(seq, seq, now, batch),
+            _ => {}
+        }
+    }
+
+    fn unread(session: &mut Session<Client>, now: Now) {
+        session.role.order.restart(now.mono);
+    }
+
+    fn crowded(session: &mut Session<Client>, now: Now) {
+        if session.role.order.held_bytes() > 0 {
+            session.give_up_hole(now, u64::MAX);
         }
     }
 
@@ -445,9 +461,12 @@ impl Machine for Client {
         let is_open = session.phase() == Phase::Open;
         let acks = is_open && session.core.features.contains(Feature::Ack);
         let ack = if acks { session.role.acks.deadline(config.ack_delay) } else { None };
+        // What is missing may wait unread while the driver does not read.
+        let reads = session.wants_input();
+        let reorder = session.role.order.deadline(config.reorder_timeout).filter(|_| reads);
         let timers = &mut session.core.timers;
         timers.set(Timer::Ack, ack);
         timers.set(Timer::Request, session.role.requests.deadline());
-        timers.set(Timer::Reorder, session.role.order.deadline(config.reorder_timeout));
+        timers.set(Timer::Reorder, reorder);
     }
 }

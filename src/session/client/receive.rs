@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 
+use super::super::config::GapPolicy;
 use super::super::event::{ClientEvent, Delivery};
 use super::super::phase::Phase;
 use super::super::reorder::Offer;
@@ -10,14 +11,13 @@ use super::super::requests::{Clues, Match, RequestFailure, RequestId};
 use super::super::role::Machine;
 use super::super::{Session, bad_payload};
 use super::Client;
-use crate::GapPolicy;
 use crate::error::{CloseReason, DetachReason, ProtocolError};
 use crate::feature::Feature;
 use crate::time::Now;
 use crate::wire::job_event::feature_of_kind;
 use crate::wire::{
-    Bye, Envelope, ErrorCode, JobAccepted, JobCancelled, JobError, JobId, JobPage, JobResult, JobSubscribed, Jobs,
-    MessageType, PayloadError, Sender, SessionError, SessionId, WireError,
+    Bye, Envelope, ErrorCode, JobAccepted, JobCancelled, JobEntry, JobError, JobId, JobPage, JobResult, JobSubscribed,
+    Jobs, MessageType, PayloadError, Sender, SessionError, SessionId, WireError,
 };
 
 impl Session<Client> {
@@ -147,7 +147,18 @@ impl Session<Client> {
         }
         self.heard_of_job(&envelope);
         let len = envelope.frame().len();
-        self.push(ClientEvent::Event(Delivery { seq, envelope }), len);
+        self.push_delivery(seq, ClientEvent::Event(Delivery { seq, envelope }), len);
+    }
+
+    fn push_delivery(&mut self, seq: Option<u64>, event: ClientEvent, len: usize) {
+        self.inbox.push_at(Some(event), seq.unwrap_or(0), len);
+    }
+
+    /// There is nothing to tell, but the sequence goes on.
+    fn pass(&mut self, seq: Option<u64>) {
+        if let Some(seq) = seq {
+            self.inbox.push_at(None, seq, 0);
+        }
     }
 
     fn heard_of_job(&mut self, envelope: &Envelope) {
@@ -175,11 +186,11 @@ impl Session<Client> {
         let lost = error.code == ErrorCode::HeartbeatLost;
         let error = WireError::from(error.clone());
         match matched {
-            Match::Request(request) => self.request_refused(request, error),
+            Match::Request(request) => self.request_refused(request, error, None, envelope.frame().len()),
             Match::Late => {}
             Match::Nothing => {
                 let job_id = job_id.map(|id| (&*id).into());
-                self.push(ClientEvent::Error { error, job_id }, 0);
+                self.push(ClientEvent::Error { error, job_id }, envelope.frame().len());
                 if is_closing {
                     self.end(CloseReason::Requested);
                 } else if lost {
@@ -190,8 +201,9 @@ impl Session<Client> {
         Ok(())
     }
 
-    fn request_refused(&mut self, request: RequestId, error: WireError) {
-        self.push(ClientEvent::RequestFailed { request, failure: RequestFailure::Refused(error) }, 0);
+    fn request_refused(&mut self, request: RequestId, error: WireError, seq: Option<u64>, frame_len: usize) {
+        let event = ClientEvent::RequestFailed { request, failure: RequestFailure::Refused(error) };
+        self.inbox.push_at(Some(event), seq.unwrap_or(0), frame_len);
     }
 
     fn receive_jobs(&mut self, envelope: &Envelope) -> Result<(), PayloadError> {
@@ -200,8 +212,10 @@ impl Session<Client> {
         let clues = Clues { request_id, ..Clues::default() };
         match self.role.requests.answer(MessageType::SessionListJobs, clues) {
             Match::Request(request) => {
+                // Read, small entries take more memory than their text.
+                let len = envelope.frame().len().max(jobs.jobs.len().saturating_mul(size_of::<JobEntry>()));
                 let page = JobPage { jobs: jobs.jobs, next_cursor: jobs.next_cursor };
-                self.push(ClientEvent::Jobs { request, page }, envelope.frame().len());
+                self.push(ClientEvent::Jobs { request, page }, len);
             }
             Match::Late => {}
             Match::Nothing => self.unasked(MessageType::SessionJobs, envelope),
@@ -220,6 +234,7 @@ impl Session<Client> {
         }
         let request_id = accepted.request_id.as_deref().or(accepted.reply_to.as_deref());
         let trace_id = envelope.trace_id().or(accepted.trace_id);
+        accepted.trace_id = trace_id;
         let is_child = accepted.parent_job_id.is_some() || accepted.delegate_id.is_some();
         let matched = self.role.requests.accepted(Clues { request_id, trace_id, ..Clues::default() }, is_child);
         self.heard_of_job(envelope);
@@ -264,7 +279,7 @@ impl Session<Client> {
             Match::Late | Match::Nothing => None,
         };
         let delivery = Delivery { seq, envelope: envelope.clone() };
-        self.push(ClientEvent::Cancelled { request, delivery }, envelope.frame().len());
+        self.push_delivery(seq, ClientEvent::Cancelled { request, delivery }, envelope.frame().len());
         Ok(())
     }
 
@@ -272,7 +287,7 @@ impl Session<Client> {
         let result = Box::new(envelope.payload::<JobResult>()?);
         self.job_ended(envelope.job_id());
         let delivery = Delivery { seq, envelope: envelope.clone() };
-        self.push(ClientEvent::Finished { delivery, result }, envelope.frame().len());
+        self.push_delivery(seq, ClientEvent::Finished { delivery, result }, envelope.frame().len());
         Ok(())
     }
 
@@ -287,7 +302,7 @@ impl Session<Client> {
         let error = envelope.payload::<JobError>()?;
         let (id, job_id) = (envelope.id(), envelope.job_id());
         let clues = Clues {
-            request_id: error.request_id.as_deref().or(error.reply_to.as_deref()),
+            request_id: error.request_id.as_deref().or(error.reply_to.as_deref()).or(error.correlation_id.as_deref()),
             envelope_id: id.as_deref(),
             job_id: job_id.as_deref(),
             trace_id: None,
@@ -295,25 +310,27 @@ impl Session<Client> {
         let is_refusal_code =
             matches!(error.code, ErrorCode::DuplicateKey | ErrorCode::PermissionDenied | ErrorCode::JobNotFound);
         let requests = &mut self.role.requests;
-        let is_live = job_id.as_deref().is_some_and(|job| requests.is_live(job));
         let has_ended = job_id.as_deref().is_some_and(|job| requests.has_ended(job));
-        let is_refusal = is_live && is_refusal_code;
-        let matched = match (is_live, has_ended) {
-            (true, _) if is_refusal => requests.refused(clues, true, error.code == ErrorCode::DuplicateKey),
-            (true, _) | (_, true) => Match::Nothing,
-            (false, false) => requests.refused(clues, true, true),
+        let is_known = has_ended || job_id.as_deref().is_some_and(|job| requests.is_live(job));
+        let is_refusal = is_known && is_refusal_code;
+        let matched = match requests.named(clues) {
+            Match::Nothing if is_refusal => requests.refused(clues, error.code == ErrorCode::DuplicateKey),
+            Match::Nothing if !is_known => requests.refused(clues, true),
+            named => named,
         };
+        let len = envelope.frame().len();
         match matched {
-            Match::Request(request) => self.request_refused(request, error.into()),
-            Match::Late => {}
+            Match::Request(request) => self.request_refused(request, error.into(), seq, len),
+            Match::Late => self.pass(seq),
             Match::Nothing if is_refusal => {
                 let job_id = job_id.map(|id| (&*id).into());
-                self.push(ClientEvent::Error { error: error.into(), job_id }, 0);
+                let event = ClientEvent::Error { error: error.into(), job_id };
+                self.inbox.push_at(Some(event), seq.unwrap_or(0), len);
             }
             Match::Nothing => {
                 self.job_ended(job_id);
                 let delivery = Delivery { seq, envelope: envelope.clone() };
-                self.push(ClientEvent::Failed { delivery, error: Box::new(error) }, envelope.frame().len());
+                self.push_delivery(seq, ClientEvent::Failed { delivery, error: Box::new(error) }, len);
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! How a runtime answers what it was asked (D12, D33).
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use serde::Serialize;
 
@@ -29,6 +29,11 @@ impl Session<Runtime> {
     pub fn accept_job(&mut self, now: Now, request: RequestId, mut job: JobAccepted) -> Result<(), AnswerError> {
         let now = self.tick(now);
         let pending = self.expect(request, MessageType::JobSubmit)?;
+        if job.parent_job_id.is_some() || job.delegate_id.is_some() {
+            return Err(AnswerError::Invalid(
+                "clients take a job with a parent for a delegated one, not for their submit's",
+            ));
+        }
         (job.request_id, job.reply_to) = self.names(pending);
         job.accepted_at = job.accepted_at.or(Some(now.wall));
         self.check_features(job.features())?;
@@ -95,16 +100,8 @@ impl Session<Runtime> {
         }
         let (request_id, reply_to) = self.names(pending);
         let job_id = pending.job_id.clone();
-        let payload = SessionError {
-            retryable: error.code.retryable(),
-            message: if error.message.is_empty() { error.code.to_string() } else { error.message },
-            code: error.code,
-            details: error.details,
-            request_id,
-            reply_to,
-            correlation_id: None,
-            job_id: job_id.clone(),
-        };
+        let mut payload = SessionError::new(error, request_id.as_deref(), job_id.as_ref().map(JobId::as_str));
+        payload.reply_to = reply_to;
         self.answer(now, request, MessageType::SessionError, job_id.as_ref(), &payload)
     }
 

@@ -60,10 +60,12 @@ pub struct State {
 }
 
 /// A polite end: the events up to `last` go first, then the farewell (D27).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Closing {
     last: u64,
     is_shutdown: bool,
+    /// What the client gave as its reason to leave.
+    client_reason: Option<String>,
 }
 
 /// A resume that was taken.
@@ -89,7 +91,7 @@ impl Session<Runtime> {
         peer: PeerInfo,
         wanted: &FeatureSet,
     ) -> Session<Runtime> {
-        let mut core = Core::new(now, Phase::Open, 'r', "", Cadence::Always);
+        let mut core = Core::new(now, Phase::Open, 'r', &config.id_prefix, Cadence::Always);
         core.session_id = Some(grant.session_id);
         core.features = config.features.intersection(wanted);
         let role = State {
@@ -150,17 +152,17 @@ impl Session<Runtime> {
         principal: &Principal,
         next: ResumeToken,
     ) -> Result<Takeover, ResumeRefused> {
+        self.handle_timeout(now);
         if let Some(reason) = self.refuses(&attempt, principal) {
             return Err(attempt.into_refused(reason));
         }
         let now = self.tick(now);
         let is_attached = self.phase().is_attached();
-        let farewell = if is_attached {
-            let bye = Bye { reason: Some("superseded".into()) };
-            alloc::vec![self.core.frame(MessageType::SessionBye, &bye)]
-        } else {
-            self.core.outbox.take_farewell().into()
-        };
+        if is_attached {
+            let bye = self.core.frame(MessageType::SessionBye, &Bye::because("superseded"));
+            self.core.outbox.set_farewell([bye]);
+        }
+        let farewell = self.core.outbox.take_farewell();
         if self.core.phase.step(Step::Attached) {
             self.attach(now, &attempt, &next);
             self.push(RuntimeEvent::Resumed { takeover: is_attached }, 0);
@@ -170,11 +172,10 @@ impl Session<Runtime> {
             self.judge_writable();
         }
         self.set_timers();
-        Ok(Takeover { farewell })
+        Ok(Takeover { farewell: farewell.into() })
     }
 
     fn refuses(&self, attempt: &ResumeAttempt, principal: &Principal) -> Option<RefusedBecause> {
-        let is_ending = self.role.closing.is_some_and(|closing| closing.is_shutdown);
         let is_other = attempt.session_id.as_ref().is_some_and(|id| Some(id) != self.core.session_id.as_ref());
         if !self.role.tokens.accept(&attempt.token) {
             Some(RefusedBecause::Token)
@@ -184,13 +185,17 @@ impl Session<Runtime> {
             Some(RefusedBecause::Principal)
         } else if !self.role.window.covers(attempt.last_event_seq) {
             Some(RefusedBecause::Sequence)
-        } else if self.phase() == Phase::Closed || is_ending {
+        } else if self.phase() == Phase::Closed || self.is_shutting_down() {
             Some(RefusedBecause::Closed)
         } else if !self.wants_input() {
             Some(RefusedBecause::Busy)
         } else {
             None
         }
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.role.closing.as_ref().is_some_and(|closing| closing.is_shutdown)
     }
 
     fn attach(&mut self, now: Now, attempt: &ResumeAttempt, next: &ResumeToken) {
@@ -214,30 +219,36 @@ impl Session<Runtime> {
         let now = self.tick(now);
         match self.phase() {
             Phase::Open | Phase::Closing => {
-                let bye = Bye { reason: Some(reason.into()) };
+                let bye = Bye::because(reason);
                 let frame = self.core.frame(MessageType::SessionBye, &bye);
-                self.begin_close(now, frame, true);
+                self.begin_close(now, frame, true, None);
             }
             _ => self.end(CloseReason::Shutdown),
         }
         self.set_timers();
     }
 
-    fn begin_close(&mut self, now: Now, farewell: Bytes, is_shutdown: bool) {
+    fn begin_close(&mut self, now: Now, farewell: Bytes, is_shutdown: bool, client_reason: Option<String>) {
         let is_first = self.core.phase.step(Step::CloseAsked);
         if is_first {
             self.core.heartbeat.stop();
             self.core.timers.set(Timer::Close, Some(now.mono + self.role.config.close_timeout));
         }
-        let last = self.role.window.highest();
-        self.core.outbox.set_farewell([farewell]);
-        self.role.closing = Some(Closing { last, is_shutdown });
+        match &mut self.role.closing {
+            // The client's goodbye is answered as it was going to be; the session does not outlive it.
+            Some(closing) => closing.is_shutdown |= is_shutdown,
+            None => {
+                self.core.outbox.set_farewell([farewell]);
+                let (last, client_reason) = (self.role.window.highest(), client_reason);
+                self.role.closing = Some(Closing { last, is_shutdown, client_reason });
+            }
+        }
         self.settle(now);
     }
 
     /// While closing: once only the farewell is left, the transport is done with.
     fn settle(&mut self, now: Now) {
-        if let Some(closing) = self.role.closing
+        if let Some(closing) = &self.role.closing
             && !self.core.outbox.has_control()
             && self.role.window.cursor() >= closing.last
         {
@@ -246,9 +257,12 @@ impl Session<Runtime> {
     }
 
     fn finish_close(&mut self, now: Now) {
-        match self.role.closing {
+        match self.role.closing.take() {
             Some(Closing { is_shutdown: true, .. }) => self.end(CloseReason::Shutdown),
-            _ => self.park(now, DetachReason::PeerClosed),
+            closing => {
+                let reason = closing.and_then(|closing| closing.client_reason);
+                self.park(now, DetachReason::PeerClosed { reason });
+            }
         }
     }
 
@@ -270,7 +284,7 @@ impl Session<Runtime> {
     /// Gives the transport up with these last words. A shutdown that was waiting for it is done then.
     fn cut_off(&mut self, now: Now, reason: DetachReason, farewell: impl IntoIterator<Item = Bytes>) {
         self.core.outbox.set_farewell(farewell);
-        if self.role.closing.is_some_and(|closing| closing.is_shutdown) {
+        if self.is_shutting_down() {
             self.end(CloseReason::Shutdown);
         } else {
             self.park(now, reason);
@@ -281,6 +295,7 @@ impl Session<Runtime> {
         if self.core.phase.step(Step::Ended) {
             self.core.end();
             self.role.closing = None;
+            self.role.pendings = Pendings::default();
             self.push(RuntimeEvent::Closed(reason), 0);
         }
     }
@@ -303,16 +318,8 @@ impl Session<Runtime> {
     }
 
     fn error_frame(&mut self, error: &WireError, request_id: Option<&str>, job_id: Option<&str>) -> Bytes {
-        let payload = SessionError {
-            code: error.code.clone(),
-            message: error.message.clone(),
-            retryable: Some(error.code.retryable().unwrap_or(error.retryable)),
-            details: error.details.clone(),
-            request_id: request_id.map(String::from),
-            reply_to: request_id.filter(|_| self.role.config.dialect.mirrored_reply_to).map(String::from),
-            correlation_id: None,
-            job_id: job_id.map(Into::into),
-        };
+        let mut payload = SessionError::new(error.clone(), request_id, job_id);
+        payload.reply_to = payload.request_id.clone().filter(|_| self.role.config.dialect.mirrored_reply_to);
         self.core.frame_of(MessageType::SessionError, job_id, None, None, &payload).unwrap_or_default()
     }
 
@@ -429,7 +436,7 @@ impl Machine for Runtime {
         }
         let control = session.core.outbox.next_control();
         let frame = control.or_else(|| {
-            let last = session.role.closing.map_or(u64::MAX, |closing| closing.last);
+            let last = session.role.closing.as_ref().map_or(u64::MAX, |closing| closing.last);
             let event = session.role.window.next_frame(last)?;
             session.judge_writable();
             Some(event)
@@ -440,7 +447,11 @@ impl Machine for Runtime {
         frame
     }
 
-    fn polled(_session: &mut Session<Runtime>, _event: &RuntimeEvent) {}
+    fn polled(_session: &mut Session<Runtime>, _event: Option<&RuntimeEvent>, _seq: u64) {}
+
+    fn unread(_session: &mut Session<Runtime>, _now: Now) {}
+
+    fn crowded(_session: &mut Session<Runtime>, _now: Now) {}
 
     fn set_timers(_session: &mut Session<Runtime>) {}
 }

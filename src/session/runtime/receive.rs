@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::super::event::RuntimeEvent;
-use super::super::pending::Intake;
+use super::super::pending::{Answer, Intake};
 use super::super::phase::Phase;
 use super::super::requests::RequestId;
 use super::super::{Session, bad_payload};
@@ -12,8 +12,8 @@ use crate::error::{DetachReason, ProtocolError};
 use crate::feature::Feature;
 use crate::time::Now;
 use crate::wire::{
-    Ack, Bye, Envelope, ErrorCode, JobCancel, JobId, JobQuery, JobSubmit, JobSubscribe, MessageType, Sender, SessionId,
-    WireError,
+    Ack, Bye, Envelope, ErrorCode, JobAccepted, JobCancel, JobId, JobQuery, JobStatus, JobSubmit, JobSubscribe,
+    MessageType, RawJson, Sender, SessionId, WireError,
 };
 
 /// An error is never answered by an error (D7), and neither are advisories (D11): peers fail all that is in flight on
@@ -109,16 +109,15 @@ impl Session<Runtime> {
         let error =
             WireError::new(ErrorCode::InvalidRequest, "a session is authenticated once: open another transport");
         let error = self.error_frame(&error, id, None);
-        // The second hello may have come right behind the first: a transport begins with a welcome or an error.
-        let welcome = self.core.outbox.take_first();
-        self.cut_off(now, DetachReason::Reauthentication, welcome.into_iter().chain([bye, error]));
+        self.cut_off(now, DetachReason::Reauthentication, [bye, error]);
     }
 
     fn receive_goodbye(&mut self, now: Now, envelope: &Envelope) {
         if self.phase() == Phase::Open {
-            let reason = envelope.payload::<Bye>().ok().and_then(|bye| bye.reason);
-            let closed = self.core.frame(MessageType::SessionClosed, &Bye { reason });
-            self.begin_close(now, closed, false);
+            let bye = envelope.payload::<Bye>().ok().and_then(|bye| bye.reason);
+            let bye = bye.map_or_else(Bye::default, |reason| Bye::because(&reason));
+            let closed = self.core.frame(MessageType::SessionClosed, &bye);
+            self.begin_close(now, closed, false, bye.reason);
         }
     }
 
@@ -155,7 +154,8 @@ impl Session<Runtime> {
         match self.role.pendings.take_in(&id, message, job_id.cloned(), limit) {
             Intake::New(request) => return Some(request),
             Intake::Repeated => {}
-            Intake::Answered(answer) => {
+            Intake::Answered(mut answer) => {
+                self.withhold(&mut answer);
                 let job_id = answer.job_id.as_ref().map(JobId::as_str);
                 if let Ok(frame) = self.core.frame_of(answer.message, job_id, None, None, &answer.payload) {
                     self.control(now, frame);
@@ -170,6 +170,18 @@ impl Session<Runtime> {
         None
     }
 
+    /// An answer that is kept outlives a resume, and with it the features that it was given under (D33).
+    fn withhold(&self, answer: &mut Answer) {
+        if answer.message != MessageType::JobAccepted {
+            return;
+        }
+        if let Ok(accepted) = answer.payload.parse::<JobAccepted>()
+            && let Ok(payload) = RawJson::new(&accepted.within(&self.core.features))
+        {
+            answer.payload = payload;
+        }
+    }
+
     fn receive_list_jobs(&mut self, now: Now, envelope: &Envelope) {
         let message = MessageType::SessionListJobs;
         if !self.permits(now, message.feature(), envelope) {
@@ -181,7 +193,9 @@ impl Session<Runtime> {
             Err(error) => return self.refuse_request(now, bad_payload(message, &error), envelope),
         };
         if let Some(request) = self.take_in(now, message, None, envelope) {
-            self.push(RuntimeEvent::ListJobs { request, query }, envelope.frame().len());
+            // Read, short words take more memory than their text.
+            let len = envelope.frame().len().max(query.filter.status.len().saturating_mul(size_of::<JobStatus>()));
+            self.push(RuntimeEvent::ListJobs { request, query }, len);
         }
     }
 

@@ -1,8 +1,6 @@
 //! How a runtime emits what happens in jobs: features first, then the window, then the ring (D19, D26, D33).
 
-use alloc::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::super::Session;
 use super::super::config::Overflow;
@@ -13,8 +11,8 @@ use super::Runtime;
 use crate::error::{CloseReason, DetachReason, SendError};
 use crate::feature::Feature;
 use crate::time::{Now, Timestamp};
-use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, feature_of_phase, kind};
-use crate::wire::{ErrorCode, JobError, JobId, JobResult, MessageType, RawJson, SEQ_LIMIT};
+use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, features_of_status, kind};
+use crate::wire::{ErrorCode, JobError, JobId, JobResult, MAX_ID_LEN, MessageType, RawJson, SEQ_LIMIT};
 
 /// Why this session hears of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +161,9 @@ impl Session<Runtime> {
     /// What can be sent before `Blocked`, for whoever would rather ask than be refused.
     #[must_use]
     pub fn send_credit(&self) -> SendCredit {
+        if self.phase() == Phase::Closed {
+            return SendCredit { events: 0, bytes: 0 };
+        }
         let capacity = self.capacity();
         let (events, bytes) = self.role.window.held(self.evictable(Interest::Submitter));
         SendCredit { events: capacity.events.saturating_sub(events), bytes: capacity.bytes.saturating_sub(bytes) }
@@ -179,18 +180,12 @@ impl Session<Runtime> {
         if event_kind != kind::STATUS || !phases.iter().any(missing) {
             return Ok(None);
         }
-        #[derive(Deserialize)]
-        struct Phase<'a> {
-            #[serde(borrow, default)]
-            phase: Option<Cow<'a, str>>,
-        }
-        let body = RawJson::new(body)?;
-        let phase = body.parse::<Phase<'_>>().ok().and_then(|body| body.phase);
-        Ok(phase.as_deref().and_then(feature_of_phase).filter(missing))
+        let needed = features_of_status(&RawJson::new(body)?);
+        Ok(needed.iter().find(missing))
     }
 
     fn capacity(&self) -> Capacity {
-        Capacity { events: self.role.config.replay_events, bytes: self.role.config.replay_bytes }
+        Capacity { events: self.role.config.replay_events.max(1), bytes: self.role.config.replay_bytes }
     }
 
     fn evictable(&self, interest: Interest) -> Evictable {
@@ -212,6 +207,9 @@ impl Session<Runtime> {
     ) -> Result<u64, SendError> {
         if self.phase() == Phase::Closed {
             return Err(SendError::Closed);
+        }
+        if job.as_str().is_empty() || job.as_str().len() > MAX_ID_LEN {
+            return Err(SendError::Invalid("a job id has 1 to 256 bytes"));
         }
         let seq = self.role.window.highest() + 1;
         if seq >= SEQ_LIMIT {

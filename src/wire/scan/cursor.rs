@@ -281,10 +281,8 @@ impl<'a> Cursor<'a> {
             self.at += 1;
         }
         if self.byte() == b'0' {
+            // A digit behind it would be no part of the number, and nothing else can follow that begins with one.
             self.at += 1;
-            if self.byte().is_ascii_digit() {
-                return Err(Stop::Syntax);
-            }
         } else {
             self.skip_digits()?;
         }
