@@ -309,6 +309,32 @@ fn d32_bye_or_close_is_answered_by_closed_with_its_reason_and_the_session_stays(
 }
 
 #[test]
+fn d32_the_runtimes_application_learns_the_reason_and_no_reason_is_long() {
+    for (said, told) in [(Some("normal"), Some("normal")), (None, None)] {
+        let mut session = serving();
+        feed(&mut session, start(), &message("session.bye", json!({"reason": said})));
+        let events = runtime_events(&mut session);
+        let [RuntimeEvent::Detached(DetachReason::PeerClosed { reason })] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(reason.as_deref(), told);
+    }
+    let long = "ä".repeat(500_000);
+    let mut session = serving();
+    feed(&mut session, start(), &message("session.bye", json!({"reason": long})));
+    let events = runtime_events(&mut session);
+    let [RuntimeEvent::Detached(DetachReason::PeerClosed { reason: Some(reason) })] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert!(long.starts_with(&**reason) && reason.len() <= 256, "{}", reason.len());
+    assert!(sent(&mut session, start())[0].len() < 1_000);
+    let mut client = open();
+    client.close(start(), &long);
+    assert!(sent(&mut client, start())[0].len() < 1_000);
+    let mut session = serving();
+    session.shutdown(start(), &long);
+    assert!(sent(&mut session, start())[0].len() < 1_000);
+}
+
+#[test]
 fn d27_closed_is_the_last_frame_behind_all_events_emitted_before_the_close() {
     let mut session = serving();
     emit(&mut session, 3);

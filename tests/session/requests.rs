@@ -437,6 +437,30 @@ fn d12_a_job_error_of_an_unknown_job_rejects_the_oldest_submit() {
 }
 
 #[test]
+fn d5_a_refusal_that_is_numbered_takes_its_place_in_the_sequence() {
+    for is_late in [false, true] {
+        let mut session = open();
+        submit(&mut session);
+        let mut now = start();
+        if is_late {
+            now = start().after(secs(30));
+            session.handle_timeout(now);
+            assert_eq!(told(&mut session).len(), 1);
+        }
+        let refusal = with(job_error("job_x", "AGENT_NOT_AVAILABLE", json!({})), json!({"event_seq": 1}));
+        feed(&mut session, now, &refusal);
+        assert_eq!(told(&mut session).len(), usize::from(!is_late));
+        assert_eq!(session.last_event_seq(), 1);
+        // Nothing is left for the application to mark: the place is passed by being polled.
+        session.flush_acks(now).unwrap();
+        let acks = sent_json(&mut session, now);
+        assert_eq!(acks.last().unwrap()["payload"]["last_processed_seq"], 1, "late: {is_late}");
+        feed(&mut session, now, &log_frame(2));
+        assert_eq!(told(&mut session), [Told::Event]);
+    }
+}
+
+#[test]
 fn d12_a_job_error_may_name_the_request_that_it_refuses() {
     for name in ["request_id", "reply_to"] {
         let mut session = open();
