@@ -95,7 +95,6 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod clock;
-mod error;
 mod feature;
 pub mod framing;
 pub mod referee;
@@ -107,17 +106,15 @@ pub mod wire;
 
 #[cfg(feature = "std")]
 pub use clock::Clock;
-pub use error::{
-    AckError, AnswerError, CloseReason, ConnectFailure, DetachReason, ProtocolError, ResumeError, ResumeRefusal,
-    SendError, Violation,
-};
 pub use feature::{Feature, FeatureSet};
 #[cfg(feature = "std")]
 pub use secrets::{EntropyError, Secrets};
 pub use session::{
-    AckPolicy, Client, ClientConfig, ClientEvent, Delivery, Dialect, Farewell, GapPolicy, Grant, Hello, Interest,
-    Limits, Opening, Overflow, Phase, Refusal, RefusedBecause, RequestFailure, RequestId, ResumeAttempt, ResumeRefused,
-    Role, Runtime, RuntimeConfig, RuntimeEvent, SendCredit, Session, SessionInfo, Takeover, Timer,
+    AckError, AckPolicy, AnswerError, Client, ClientConfig, ClientEvent, CloseReason, ConnectFailure, Delivery,
+    DetachReason, Dialect, Farewell, GapPolicy, Grant, Hello, Interest, Limits, Opening, Overflow, Phase,
+    ProtocolError, Refusal, RefusedBecause, RequestFailure, RequestId, ResumeAttempt, ResumeError, ResumeRefusal,
+    ResumeRefused, Role, Runtime, RuntimeConfig, RuntimeEvent, SendCredit, SendError, Session, SessionInfo, Takeover,
+    Timer, Violation,
 };
 pub use time::{Instant, Now, Timestamp, TimestampError};
 

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::config::AckPolicy;
-use crate::error::AckError;
+use crate::session::error::AckError;
 use crate::time::Instant;
 
 #[derive(Clone, Debug)]

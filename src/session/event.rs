@@ -10,8 +10,8 @@ use core::time::Duration;
 use serde::Deserialize;
 
 use super::requests::{RequestFailure, RequestId};
-use crate::error::{CloseReason, DetachReason, Violation};
 use crate::feature::FeatureSet;
+use crate::session::error::{CloseReason, DetachReason, Violation};
 use crate::wire::{
     AgentInfo, Envelope, JobAccepted, JobError, JobId, JobPage, JobQuery, JobResult, JobSubmit, JobSubscribe,
     JobSubscribed, PayloadError, PeerInfo, SessionId, TraceId, WireError,

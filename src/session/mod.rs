@@ -3,7 +3,7 @@
 mod ack;
 mod client;
 mod config;
-mod core;
+mod error;
 mod event;
 mod heartbeat;
 mod inbox;
@@ -16,16 +16,21 @@ mod reorder;
 mod replay;
 mod requests;
 mod runtime;
+mod shared;
 mod timers;
 mod tokens;
 mod violations;
 
-use ::core::fmt;
+use core::fmt;
 
 use bytes::Bytes;
 
 pub use client::Client;
 pub use config::{AckPolicy, ClientConfig, Dialect, Farewell, GapPolicy, Grant, Limits, Overflow, RuntimeConfig};
+pub use error::{
+    AckError, AnswerError, CloseReason, ConnectFailure, DetachReason, ProtocolError, ResumeError, ResumeRefusal,
+    SendError, Violation,
+};
 pub use event::{ClientEvent, Delivery, RuntimeEvent, SendCredit, SessionInfo};
 pub use opening::{Hello, Opening, Refusal, RefusedBecause, ResumeAttempt, ResumeRefused};
 pub use phase::Phase;
@@ -33,10 +38,9 @@ pub use requests::{RequestFailure, RequestId};
 pub use runtime::{Interest, Runtime, Takeover};
 pub use timers::Timer;
 
-use self::core::Core;
 use self::inbox::Inbox;
+use self::shared::Shared;
 use self::violations::Judgement;
-use crate::error::{DetachReason, ProtocolError, Violation};
 use crate::feature::{Feature, FeatureSet};
 use crate::time::{Instant, Now};
 use crate::wire::{Envelope, FrameFault, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
@@ -91,14 +95,14 @@ mod role {
 /// of the application (`submit`, `send_event`, `close`, …) say by their `Err` what was wrong, and then have changed
 /// nothing. The rest are getters.
 pub struct Session<R: Role> {
-    core: Core,
+    shared: Shared,
     inbox: Inbox<R::Event>,
     role: R::State,
 }
 
 impl<R: Role> Clone for Session<R> {
     fn clone(&self) -> Session<R> {
-        Session { core: self.core.clone(), inbox: self.inbox.clone(), role: self.role.clone() }
+        Session { shared: self.shared.clone(), inbox: self.inbox.clone(), role: self.role.clone() }
     }
 }
 
@@ -107,10 +111,10 @@ impl<R: Role> fmt::Debug for Session<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("phase", &self.phase())
-            .field("session_id", &self.core.session_id)
-            .field("attachment", &self.core.epoch)
-            .field("features", &self.core.features)
-            .field("next_timeout", &self.core.timers.earliest())
+            .field("session_id", &self.shared.session_id)
+            .field("attachment", &self.shared.epoch)
+            .field("features", &self.shared.features)
+            .field("next_timeout", &self.shared.timers.earliest())
             .finish_non_exhaustive()
     }
 }
@@ -136,7 +140,7 @@ impl<R: Role> Session<R> {
                 return;
             }
         }
-        self.core.heartbeat.heard(now.mono);
+        self.shared.heartbeat.heard(now.mono);
         R::heard(self);
         let limit = self.limits().max_frame;
         if message.len() > limit {
@@ -157,7 +161,7 @@ impl<R: Role> Session<R> {
     pub fn handle_malformed(&mut self, now: Now, fault: FrameFault) {
         let now = self.tick(now);
         if self.phase().is_attached() {
-            self.core.heartbeat.heard(now.mono);
+            self.shared.heartbeat.heard(now.mono);
             R::heard(self);
             R::malformed(self, now, MalformedFrame { fault, id: None });
         }
@@ -167,7 +171,7 @@ impl<R: Role> Session<R> {
     /// Bytes came, but no whole message yet: the peer lives (D21).
     pub fn handle_activity(&mut self, now: Now) {
         let now = self.tick(now);
-        self.core.heartbeat.heard(now.mono);
+        self.shared.heartbeat.heard(now.mono);
         self.set_timers();
     }
 
@@ -176,7 +180,7 @@ impl<R: Role> Session<R> {
         let now = self.tick(now);
         self.set_timers();
         for timer in Timer::ALL {
-            if !self.core.timers.is_due(timer, now.mono) {
+            if !self.shared.timers.is_due(timer, now.mono) {
                 continue;
             }
             match timer {
@@ -193,7 +197,7 @@ impl<R: Role> Session<R> {
     pub fn handle_disconnect(&mut self, now: Now) {
         let now = self.tick(now);
         R::disconnected(self, now);
-        self.core.outbox.clear();
+        self.shared.outbox.clear();
         self.set_timers();
     }
 }
@@ -206,7 +210,7 @@ impl<R: Role> Session<R> {
         let now = self.tick(now);
         let frame = R::next_frame(self, now);
         if frame.is_some() {
-            self.core.heartbeat.sent(now.mono);
+            self.shared.heartbeat.sent(now.mono);
         }
         self.set_timers();
         frame
@@ -228,13 +232,13 @@ impl<R: Role> Session<R> {
     /// When to call [`handle_timeout`](Session::handle_timeout), if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.core.timers.earliest().map(|(at, _)| at)
+        self.shared.timers.earliest().map(|(at, _)| at)
     }
 
     /// What that deadline is for.
     #[must_use]
     pub fn timeout_reason(&self) -> Option<Timer> {
-        self.core.timers.earliest().map(|(_, timer)| timer)
+        self.shared.timers.earliest().map(|(_, timer)| timer)
     }
 
     /// Whether to go on reading. False while events of more than half of [`Limits::inbound_bytes`] wait to be polled;
@@ -251,25 +255,25 @@ impl<R: Role> Session<R> {
     /// Where the session stands.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        self.core.phase.get()
+        self.shared.phase.get()
     }
 
     /// Which transport this is, counted from 1 (D15). Bytes of one with a smaller number must not be fed in.
     #[must_use]
     pub fn attachment(&self) -> u64 {
-        self.core.epoch
+        self.shared.epoch
     }
 
     /// The features that both sides may use (A5); none before the welcome.
     #[must_use]
     pub fn features(&self) -> &FeatureSet {
-        &self.core.features
+        &self.shared.features
     }
 
     /// The session's id; `None` before the welcome.
     #[must_use]
     pub fn session_id(&self) -> Option<&SessionId> {
-        self.core.session_id.as_ref()
+        self.shared.session_id.as_ref()
     }
 
     fn limits(&self) -> &Limits {
@@ -285,23 +289,23 @@ impl<R: Role> Session<R> {
 
     /// Every call that brings a clock begins here.
     fn tick(&mut self, now: Now) -> Now {
-        let previous = self.core.clock.mono;
+        let previous = self.shared.clock.mono;
         let mono = now.mono.max(previous);
-        self.core.clock = Now { mono, wall: now.wall };
+        self.shared.clock = Now { mono, wall: now.wall };
         if self.wants_input() {
-            self.core.heartbeat.called(previous, mono);
+            self.shared.heartbeat.called(previous, mono);
         } else {
-            self.core.heartbeat.heard(mono);
-            R::unread(self, self.core.clock);
+            self.shared.heartbeat.heard(mono);
+            R::unread(self, self.shared.clock);
         }
-        self.core.clock
+        self.shared.clock
     }
 
     /// Every call that may have changed a deadline ends here.
     fn set_timers(&mut self) {
-        let silence = if self.wants_input() { self.core.heartbeat.lost_at() } else { None };
-        self.core.timers.set(Timer::Silence, silence);
-        self.core.timers.set(Timer::Ping, self.core.heartbeat.ping_at());
+        let silence = if self.wants_input() { self.shared.heartbeat.lost_at() } else { None };
+        self.shared.timers.set(Timer::Silence, silence);
+        self.shared.timers.set(Timer::Ping, self.shared.heartbeat.ping_at());
         R::set_timers(self);
     }
 
@@ -310,22 +314,22 @@ impl<R: Role> Session<R> {
     }
 
     fn ping(&mut self, now: Now) {
-        self.core.heartbeat.pinged(now.mono);
-        if self.core.outbox.wants_ping() {
-            let nonce = self.core.mint_nonce();
+        self.shared.heartbeat.pinged(now.mono);
+        if self.shared.outbox.wants_ping() {
+            let nonce = self.shared.mint_nonce();
             let payload = Ping {
                 nonce: Some(nonce.as_str().into()),
                 sent_at: Some(alloc::string::ToString::to_string(&now.wall).into()),
             };
-            let frame = self.core.frame(MessageType::SessionPing, &payload);
-            self.core.outbox.set_ping(frame);
+            let frame = self.shared.frame(MessageType::SessionPing, &payload);
+            self.shared.outbox.set_ping(frame);
         }
     }
 
     /// Answers at once, also where heartbeats were not negotiated (D23).
     fn pong(&mut self, now: Now, envelope: &Envelope) {
         let id = envelope.id();
-        if !self.core.features.contains(Feature::Heartbeat) {
+        if !self.shared.features.contains(Feature::Heartbeat) {
             self.tolerate(ProtocolError::NotNegotiated(Feature::Heartbeat), id.as_deref());
         }
         let nonce = match envelope.payload::<Ping<'_>>() {
@@ -337,27 +341,27 @@ impl<R: Role> Session<R> {
         }
         let payload =
             Pong { ping_nonce: Some(nonce), received_at: Some(alloc::string::ToString::to_string(&now.wall).into()) };
-        let frame = self.core.frame(MessageType::SessionPong, &payload);
-        self.core.outbox.push_pong(frame, R::limits(&self.role));
+        let frame = self.shared.frame(MessageType::SessionPong, &payload);
+        self.shared.outbox.push_pong(frame, R::limits(&self.role));
     }
 
     /// Queues a control message. One too many, and the transport is given up (D43).
     fn control(&mut self, now: Now, frame: Bytes) {
-        if self.core.outbox.push_control(frame, R::limits(&self.role)).is_err() {
+        if self.shared.outbox.push_control(frame, R::limits(&self.role)).is_err() {
             R::detach(self, now, DetachReason::ControlOverflow);
         }
     }
 
     /// Tells of a violation; says whether it was one too many.
     fn violate(&mut self, error: ProtocolError, message_id: Option<&str>) -> bool {
-        let judgement = self.core.violations.judge(&error, R::limits(&self.role).violations);
+        let judgement = self.shared.violations.judge(&error, R::limits(&self.role).violations);
         self.push(R::violation(Violation { error, message_id: message_id.map(Into::into) }), 0);
         judgement == Judgement::TooMany
     }
 
     /// Tells, once a kind and attachment, of what is merely ignored or tolerated (D43).
     fn tolerate(&mut self, error: ProtocolError, message_id: Option<&str>) {
-        if self.core.violations.tolerate(&error) == Judgement::Report {
+        if self.shared.violations.tolerate(&error) == Judgement::Report {
             self.push(R::violation(Violation { error, message_id: message_id.map(Into::into) }), 0);
         }
     }

@@ -7,7 +7,6 @@ use core::time::Duration;
 
 use super::super::ack::Acks;
 use super::super::config::ClientConfig;
-use super::super::core::Core;
 use super::super::event::{ClientEvent, SessionInfo};
 use super::super::heartbeat::Cadence;
 use super::super::inbox::Inbox;
@@ -15,11 +14,12 @@ use super::super::phase::{Phase, Step};
 use super::super::reorder::Reorder;
 use super::super::requests::Requests;
 use super::super::role::Machine;
+use super::super::shared::Shared;
 use super::super::timers::Timer;
 use super::super::{Session, bad_payload};
 use super::{Client, State};
-use crate::error::{CloseReason, DetachReason, ProtocolError, ResumeRefusal};
 use crate::feature::Feature;
+use crate::session::error::{CloseReason, DetachReason, ProtocolError, ResumeRefusal};
 use crate::time::Now;
 use crate::wire::{
     ClientCapabilities, Envelope, Hello, MessageType, ResumeClaim, Seconds, SessionError, SessionId, Welcome, WireError,
@@ -30,7 +30,7 @@ const DEFAULT_INTERVAL: Seconds = Seconds(30.0);
 const DEFAULT_WINDOW: Seconds = Seconds(600.0);
 
 pub(super) fn connect(now: Now, config: Arc<ClientConfig>) -> Session<Client> {
-    let core = Core::new(now, Phase::Connecting, 'c', &config.id_prefix, Cadence::WhenIdle);
+    let shared = Shared::new(now, Phase::Connecting, 'c', &config.id_prefix, Cadence::WhenIdle);
     let acks = Acks::new(config.ack_policy);
     let role = State {
         config,
@@ -41,7 +41,7 @@ pub(super) fn connect(now: Now, config: Arc<ClientConfig>) -> Session<Client> {
         order: Reorder::default(),
         requests: Requests::default(),
     };
-    let mut session = Session { core, inbox: Inbox::new(), role };
+    let mut session = Session { shared, inbox: Inbox::new(), role };
     session.say_hello(now, None);
     session.set_timers();
     session
@@ -49,10 +49,10 @@ pub(super) fn connect(now: Now, config: Arc<ClientConfig>) -> Session<Client> {
 
 impl Session<Client> {
     pub(super) fn begin_resume(&mut self, now: Now) {
-        if !self.core.phase.step(Step::Retried) {
+        if !self.shared.phase.step(Step::Retried) {
             return;
         }
-        self.core.epoch += 1;
+        self.shared.epoch += 1;
         let overlapped = self.role.order.received().saturating_sub(self.role.config.resume_overlap);
         let last_event_seq = overlapped.max(self.role.acks.ever_said().min(self.role.order.received()));
         self.say_hello(now, Some(last_event_seq));
@@ -72,7 +72,7 @@ impl Session<Client> {
         };
         if let Some(last_event_seq) = resume_after {
             hello.resume = Some(ResumeClaim {
-                session_id: self.core.session_id.clone(),
+                session_id: self.shared.session_id.clone(),
                 resume_token: token.clone(),
                 token: None,
                 last_event_seq: Some(last_event_seq),
@@ -85,11 +85,11 @@ impl Session<Client> {
             hello.client_version = Some(config.client.version.clone());
         }
         // A hello names no session on its envelope (§B).
-        let session_id = self.core.session_id.take();
-        let frame = self.core.frame(MessageType::SessionHello, &hello);
-        self.core.session_id = session_id;
-        self.core.outbox.open(frame);
-        self.core.timers.set(Timer::Handshake, Some(now.mono + config.handshake_timeout));
+        let session_id = self.shared.session_id.take();
+        let frame = self.shared.frame(MessageType::SessionHello, &hello);
+        self.shared.session_id = session_id;
+        self.shared.outbox.open(frame);
+        self.shared.timers.set(Timer::Handshake, Some(now.mono + config.handshake_timeout));
     }
 
     pub(super) fn receive_in_handshake(&mut self, now: Now, envelope: &Envelope) {
@@ -136,10 +136,10 @@ impl Session<Client> {
             return self.spoil_handshake(now, error, id.as_deref());
         };
         let is_resume = self.phase() == Phase::Resuming;
-        if is_resume && self.core.session_id.as_ref() != Some(&session_id) {
+        if is_resume && self.shared.session_id.as_ref() != Some(&session_id) {
             return self.end(CloseReason::ResumeRefused(ResumeRefusal::NewSession));
         }
-        if self.core.phase.step(Step::Welcomed) {
+        if self.shared.phase.step(Step::Welcomed) {
             self.welcomed(now, session_id, welcome, is_resume, id.as_deref());
         }
     }
@@ -161,11 +161,11 @@ impl Session<Client> {
             heartbeat_interval,
             resume_window: resume_window(welcome.resume_window_sec.unwrap_or(DEFAULT_WINDOW)),
         });
-        self.core.session_id = Some(session_id);
-        self.core.features = features;
-        self.core.heartbeat.start(now.mono, heartbeat_interval);
-        self.core.timers.set(Timer::Handshake, None);
-        self.core.timers.set(Timer::ResumeWindow, None);
+        self.shared.session_id = Some(session_id);
+        self.shared.features = features;
+        self.shared.heartbeat.start(now.mono, heartbeat_interval);
+        self.shared.timers.set(Timer::Handshake, None);
+        self.shared.timers.set(Timer::ResumeWindow, None);
         self.role.token = welcome.resume_token.filter(|token| !token.is_empty());
         self.role.info = Some(Arc::clone(&info));
         self.role.acks.attached();

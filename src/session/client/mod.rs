@@ -1,9 +1,9 @@
 //! The client's side of a session: its life and its commands.
 
+mod ask;
 mod handshake;
 mod receive;
 
-use alloc::string::String;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
@@ -15,16 +15,13 @@ use super::config::{ClientConfig, Farewell, Limits};
 use super::event::{ClientEvent, SessionInfo};
 use super::phase::{Phase, Step};
 use super::reorder::Reorder;
-use super::requests::{RequestFailure, RequestId, Requests};
+use super::requests::{RequestFailure, Requests};
 use super::role::Machine;
 use super::timers::Timer;
-use crate::error::{AckError, CloseReason, ConnectFailure, DetachReason, ResumeError, SendError, Violation};
 use crate::feature::Feature;
+use crate::session::error::{AckError, CloseReason, ConnectFailure, DetachReason, ResumeError, SendError, Violation};
 use crate::time::Now;
-use crate::wire::{
-    Ack, Bye, Credentials, Envelope, JobCancel, JobId, JobQuery, JobSubmit, JobSubscribe, JobUnsubscribe,
-    MalformedFrame, MessageType, ResumeToken, TraceId,
-};
+use crate::wire::{Ack, Bye, Credentials, Envelope, MalformedFrame, MessageType, ResumeToken};
 
 /// The role of whoever submits, watches and controls jobs.
 #[derive(Clone, Copy, Debug)]
@@ -84,19 +81,19 @@ impl Session<Client> {
     /// where there is no open transport. Jobs go on.
     pub fn close(&mut self, now: Now, reason: &str) {
         let now = self.tick(now);
-        if self.phase() == Phase::Open && self.core.phase.step(Step::CloseAsked) {
+        if self.phase() == Phase::Open && self.shared.phase.step(Step::CloseAsked) {
             let message = match self.role.config.farewell {
                 Farewell::Bye => MessageType::SessionBye,
                 Farewell::Close => MessageType::SessionClose,
             };
-            let frame = self.core.frame(message, &Bye::because(reason));
-            self.core.outbox.set_farewell([frame]);
+            let frame = self.shared.frame(message, &Bye::because(reason));
+            self.shared.outbox.set_farewell([frame]);
             self.role.acks.flush();
-            self.core.heartbeat.stop();
-            self.core.timers.set(Timer::Close, Some(now.mono + self.role.config.close_timeout));
+            self.shared.heartbeat.stop();
+            self.shared.timers.set(Timer::Close, Some(now.mono + self.role.config.close_timeout));
         } else if !matches!(self.phase(), Phase::Closing | Phase::Closed) {
             self.end(CloseReason::Requested);
-            self.core.outbox.clear();
+            self.shared.outbox.clear();
         }
         self.set_timers();
     }
@@ -164,144 +161,13 @@ impl Session<Client> {
     }
 }
 
-/// Requests. Each is answered by exactly one event, at the latest after [`ClientConfig::request_timeout`].
-impl Session<Client> {
-    /// Asks for a job (§7.1): `Accepted` or `RequestFailed` follows.
-    ///
-    /// # Errors
-    ///
-    /// When the session is not open, a feature is missing (`name@version`, `expires_at`, a budget, a model), or
-    /// too much waits already.
-    pub fn submit(&mut self, now: Now, submit: &JobSubmit) -> Result<RequestId, SendError> {
-        self.submit_with(now, submit, None)
-    }
-
-    /// [`submit`](Session::submit) under a trace of the caller's (§11), which also helps with runtimes that do not say
-    /// which submit they answer (D12).
-    ///
-    /// # Errors
-    ///
-    /// As [`submit`](Session::submit).
-    pub fn submit_traced(&mut self, now: Now, submit: &JobSubmit, trace: TraceId) -> Result<RequestId, SendError> {
-        self.submit_with(now, submit, Some(trace))
-    }
-
-    fn submit_with(&mut self, now: Now, submit: &JobSubmit, trace: Option<TraceId>) -> Result<RequestId, SendError> {
-        if submit.agent.is_empty() {
-            return Err(SendError::Invalid("the agent has no name"));
-        }
-        if let Some(missing) = submit.features().find(|feature| !self.core.features.contains(*feature)) {
-            self.check_open(None)?;
-            return Err(SendError::FeatureNotNegotiated(missing));
-        }
-        self.request(now, MessageType::JobSubmit, None, trace, submit)
-    }
-
-    /// Asks that a job be cancelled (§7.4): `Cancelled` or `RequestFailed` follows.
-    ///
-    /// # Errors
-    ///
-    /// When the session is not open, or too much waits already.
-    pub fn cancel(&mut self, now: Now, job_id: &JobId, reason: Option<String>) -> Result<RequestId, SendError> {
-        let payload = JobCancel { job_id: Some(job_id.clone()), reason };
-        self.request(now, MessageType::JobCancel, Some(job_id), None, &payload)
-    }
-
-    /// Asks for the events of a job of another session, or of an earlier time (§7.6): `Subscribed` or
-    /// `RequestFailed` follows. With `history`, what came after that event (in the numbering of the job's own
-    /// session) is replayed, as far as it is still there.
-    ///
-    /// # Errors
-    ///
-    /// When the session is not open, `subscribe` was not negotiated, or too much waits already.
-    pub fn subscribe(&mut self, now: Now, job_id: &JobId, history: Option<u64>) -> Result<RequestId, SendError> {
-        let payload =
-            JobSubscribe { job_id: Some(job_id.clone()), from_event_seq: history, history: history.map(|_| true) };
-        self.request(now, MessageType::JobSubscribe, Some(job_id), None, &payload)
-    }
-
-    /// Ends a subscription (§7.6); not answered.
-    ///
-    /// # Errors
-    ///
-    /// When the session is not open, `subscribe` was not negotiated, or too much waits already.
-    pub fn unsubscribe(&mut self, now: Now, job_id: &JobId) -> Result<(), SendError> {
-        self.tick(now);
-        self.check_open(Some(Feature::Subscribe))?;
-        let payload = JobUnsubscribe { job_id: Some(job_id.clone()) };
-        self.queue(MessageType::JobUnsubscribe, Some(job_id), None, &payload).map(|_| ())
-    }
-
-    /// Asks for a page of jobs (A11): `Jobs` or `RequestFailed` follows.
-    ///
-    /// # Errors
-    ///
-    /// When the session is not open, `list_jobs` was not negotiated, or too much waits already.
-    pub fn list_jobs(&mut self, now: Now, query: &JobQuery) -> Result<RequestId, SendError> {
-        if query.limit == Some(0) {
-            return Err(SendError::Invalid("a page of 0 jobs"));
-        }
-        self.request(now, MessageType::SessionListJobs, None, None, query)
-    }
-
-    fn check_open(&self, feature: Option<Feature>) -> Result<(), SendError> {
-        match self.phase() {
-            Phase::Open => {}
-            Phase::Closed => return Err(SendError::Closed),
-            phase => return Err(SendError::NotOpen(phase)),
-        }
-        match feature.filter(|feature| !self.core.features.contains(*feature)) {
-            Some(missing) => Err(SendError::FeatureNotNegotiated(missing)),
-            None => Ok(()),
-        }
-    }
-
-    fn request<P: Serialize>(
-        &mut self,
-        now: Now,
-        message: MessageType,
-        job_id: Option<&JobId>,
-        trace_id: Option<TraceId>,
-        payload: &P,
-    ) -> Result<RequestId, SendError> {
-        let now = self.tick(now);
-        self.check_open(message.feature())?;
-        let limit = self.role.config.limits.open_requests;
-        if self.role.requests.open_count() >= limit {
-            return Err(SendError::TooManyRequests(limit));
-        }
-        let message_id = self.queue(message, job_id, trace_id, payload)?;
-        let deadline = now.mono + self.role.config.request_timeout;
-        let request = self.role.requests.add(message_id.as_str(), message, job_id.cloned(), trace_id, deadline, limit);
-        self.set_timers();
-        Ok(request)
-    }
-
-    /// Queues a message of ours; gives its id.
-    fn queue<P: Serialize>(
-        &mut self,
-        message: MessageType,
-        job_id: Option<&JobId>,
-        trace_id: Option<TraceId>,
-        payload: &P,
-    ) -> Result<super::core::ShortText, SendError> {
-        let (id, frame) = self.core.named_frame(message, job_id.map(JobId::as_str), trace_id, None, payload)?;
-        let limits = &self.role.config.limits;
-        if frame.len() > limits.max_frame {
-            return Err(SendError::TooLarge { len: frame.len(), limit: limits.max_frame });
-        }
-        self.core.outbox.push_control(frame, limits).map_err(|_| SendError::QueueFull)?;
-        Ok(id)
-    }
-}
-
 impl Session<Client> {
     /// The end: requests fail, `Closed` is told.
     fn end(&mut self, reason: CloseReason) {
-        if self.core.phase.step(Step::Ended) {
+        if self.shared.phase.step(Step::Ended) {
             self.fail_requests();
             self.role.order.drop_held();
-            self.core.end();
+            self.shared.end();
             self.push(ClientEvent::Closed(reason), 0);
         }
     }
@@ -309,7 +175,7 @@ impl Session<Client> {
     /// Once the application is far behind with its marks.
     fn tell_lag(&mut self) {
         let after = self.role.config.lagging_after;
-        let can_mark = self.phase() != Phase::Closed && self.core.features.contains(Feature::Ack);
+        let can_mark = self.phase() != Phase::Closed && self.shared.features.contains(Feature::Ack);
         if can_mark && self.role.acks.tells_lag(after) {
             self.push(ClientEvent::Lagging { unprocessed: self.role.acks.unprocessed() }, 0);
         }
@@ -322,10 +188,10 @@ impl Session<Client> {
     }
 
     /// How long a lost session may be resumed (D17).
-    fn window(&self) -> ::core::time::Duration {
+    fn window(&self) -> core::time::Duration {
         let window = self.role.info.as_ref().map(|info| info.resume_window).unwrap_or_default();
         match self.role.config.give_up_after {
-            Some(longer) if self.core.features.contains(Feature::Ack) => longer,
+            Some(longer) if self.shared.features.contains(Feature::Ack) => longer,
             Some(other) => window.min(other),
             None => window,
         }
@@ -360,7 +226,8 @@ impl Machine for Client {
 
     fn malformed(session: &mut Session<Client>, now: Now, malformed: MalformedFrame) {
         let is_handshake = session.phase().is_handshake();
-        let too_many = session.violate(crate::ProtocolError::Malformed(malformed.fault), malformed.id.as_deref());
+        let too_many =
+            session.violate(crate::session::error::ProtocolError::Malformed(malformed.fault), malformed.id.as_deref());
         if is_handshake {
             Client::detach(session, now, DetachReason::HandshakeFailed);
         } else if too_many {
@@ -381,13 +248,13 @@ impl Machine for Client {
                 _ => ConnectFailure::Protocol,
             })),
             Phase::Closing => session.end(CloseReason::Requested),
-            Phase::Open | Phase::Resuming if session.core.phase.step(Step::Cut) => {
-                session.core.cut();
+            Phase::Open | Phase::Resuming if session.shared.phase.step(Step::Cut) => {
+                session.shared.cut();
                 session.fail_requests();
                 session.role.order.drop_held();
-                if !session.core.timers.is_set(Timer::ResumeWindow) {
+                if !session.shared.timers.is_set(Timer::ResumeWindow) {
                     let end = now.mono + session.window();
-                    session.core.timers.set(Timer::ResumeWindow, Some(end));
+                    session.shared.timers.set(Timer::ResumeWindow, Some(end));
                 }
                 session.push(ClientEvent::Detached(reason), 0);
             }
@@ -420,20 +287,20 @@ impl Machine for Client {
     }
 
     fn next_frame(session: &mut Session<Client>, _now: Now) -> Option<Bytes> {
-        if let Some(frame) = session.core.outbox.next_control() {
+        if let Some(frame) = session.shared.outbox.next_control() {
             return Some(frame);
         }
         let may_ack = matches!(session.phase(), Phase::Open | Phase::Closing)
-            && session.core.features.contains(Feature::Ack)
-            && !session.core.outbox.is_sealed();
+            && session.shared.features.contains(Feature::Ack)
+            && !session.shared.outbox.is_sealed();
         if may_ack && let Some(last_processed_seq) = session.role.acks.take() {
-            return Some(session.core.frame(MessageType::SessionAck, &Ack { last_processed_seq }));
+            return Some(session.shared.frame(MessageType::SessionAck, &Ack { last_processed_seq }));
         }
-        session.core.outbox.next_farewell()
+        session.shared.outbox.next_farewell()
     }
 
     fn polled(session: &mut Session<Client>, event: Option<&ClientEvent>, seq: u64) {
-        let now = session.core.clock.mono;
+        let now = session.shared.clock.mono;
         let batch = session.role.config.ack_batch;
         match event {
             Some(ClientEvent::EventsLost { from, to }) => session.role.acks.skipped(*from, *to, now, batch),
@@ -459,12 +326,12 @@ impl Machine for Client {
     fn set_timers(session: &mut Session<Client>) {
         let config = &session.role.config;
         let is_open = session.phase() == Phase::Open;
-        let acks = is_open && session.core.features.contains(Feature::Ack);
+        let acks = is_open && session.shared.features.contains(Feature::Ack);
         let ack = if acks { session.role.acks.deadline(config.ack_delay) } else { None };
         // What is missing may wait unread while the driver does not read.
         let reads = session.wants_input();
         let reorder = session.role.order.deadline(config.reorder_timeout).filter(|_| reads);
-        let timers = &mut session.core.timers;
+        let timers = &mut session.shared.timers;
         timers.set(Timer::Ack, ack);
         timers.set(Timer::Request, session.role.requests.deadline());
         timers.set(Timer::Reorder, reorder);

@@ -11,8 +11,8 @@ use super::super::requests::{Clues, Match, RequestFailure, RequestId};
 use super::super::role::Machine;
 use super::super::{Session, bad_payload};
 use super::Client;
-use crate::error::{CloseReason, DetachReason, ProtocolError};
 use crate::feature::Feature;
+use crate::session::error::{CloseReason, DetachReason, ProtocolError};
 use crate::time::Now;
 use crate::wire::job_event::feature_of_kind;
 use crate::wire::{
@@ -103,7 +103,7 @@ impl Session<Client> {
                 Ok(())
             }
             MessageType::SessionPong => {
-                if !self.core.features.contains(Feature::Heartbeat) {
+                if !self.shared.features.contains(Feature::Heartbeat) {
                     self.tolerate(ProtocolError::NotNegotiated(Feature::Heartbeat), envelope.id().as_deref());
                 }
                 Ok(())
@@ -141,7 +141,7 @@ impl Session<Client> {
     fn deliver_event(&mut self, seq: Option<u64>, envelope: Envelope) {
         let kind = envelope.event_kind();
         let missing =
-            kind.as_deref().and_then(feature_of_kind).filter(|feature| !self.core.features.contains(*feature));
+            kind.as_deref().and_then(feature_of_kind).filter(|feature| !self.shared.features.contains(*feature));
         if let Some(feature) = missing {
             self.tolerate(ProtocolError::NotNegotiated(feature), envelope.id().as_deref());
         }

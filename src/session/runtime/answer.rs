@@ -8,8 +8,8 @@ use super::super::Session;
 use super::super::pending::{Answer, Pending};
 use super::super::requests::RequestId;
 use super::Runtime;
-use crate::error::AnswerError;
 use crate::feature::Feature;
+use crate::session::error::AnswerError;
 use crate::time::Now;
 use crate::wire::{
     ErrorCode, JobAccepted, JobCancelled, JobId, JobPage, JobSubscribed, Jobs, MessageType, RawJson, SessionError,
@@ -120,7 +120,7 @@ impl Session<Runtime> {
     }
 
     fn check_features(&self, features: impl Iterator<Item = Feature>) -> Result<(), AnswerError> {
-        match features.into_iter().find(|feature| !self.core.features.contains(*feature)) {
+        match features.into_iter().find(|feature| !self.shared.features.contains(*feature)) {
             Some(missing) => Err(AnswerError::FeatureNotNegotiated(missing)),
             None => Ok(()),
         }
@@ -135,7 +135,7 @@ impl Session<Runtime> {
         payload: &P,
     ) -> Result<(), AnswerError> {
         let payload = RawJson::new(payload)?;
-        let frame = self.core.frame_of(message, job_id.map(JobId::as_str), None, None, &payload)?;
+        let frame = self.shared.frame_of(message, job_id.map(JobId::as_str), None, None, &payload)?;
         let limits = &self.role.config.limits;
         if frame.len() > limits.max_frame {
             return Err(AnswerError::TooLarge { len: frame.len(), limit: limits.max_frame });

@@ -1,25 +1,22 @@
 //! The runtime's side of a session: its life.
 
 mod answer;
+mod attach;
 mod receive;
 mod send;
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+pub use attach::Takeover;
 pub use send::Interest;
 
 use super::Session;
-use super::config::{Grant, Limits, RuntimeConfig};
-use super::core::Core;
+use super::config::{Limits, RuntimeConfig};
 use super::event::RuntimeEvent;
-use super::heartbeat::Cadence;
-use super::inbox::Inbox;
-use super::opening::{RefusedBecause, ResumeAttempt, ResumeRefused};
 use super::pending::Pendings;
 use super::phase::{Phase, Step};
 use super::pressure::Pressure;
@@ -27,12 +24,11 @@ use super::replay::Window;
 use super::role::Machine;
 use super::timers::Timer;
 use super::tokens::Tokens;
-use crate::error::{CloseReason, DetachReason, Violation};
-use crate::feature::{Feature, FeatureSet};
+use crate::feature::Feature;
+use crate::session::error::{CloseReason, DetachReason, Violation};
 use crate::time::{Instant, Now};
 use crate::wire::{
-    AgentInfo, Bye, Envelope, ErrorCode, MalformedFrame, MessageType, PeerInfo, Principal, ResumeToken,
-    RuntimeCapabilities, Seconds, SessionError, Welcome, WireError,
+    AgentInfo, Bye, Envelope, ErrorCode, MalformedFrame, MessageType, PeerInfo, Principal, SessionError, WireError,
 };
 
 /// The role of whoever runs the jobs.
@@ -68,151 +64,7 @@ struct Closing {
     client_reason: Option<String>,
 }
 
-/// A resume that was taken.
-#[derive(Clone, Default)]
-pub struct Takeover {
-    /// For the transport that was attached until now, which is then closed: `session.bye` with the reason
-    /// `superseded` (D15), or the farewell that it was still owed. Empty where there is nothing to say.
-    pub farewell: Vec<Bytes>,
-}
-
-/// How many frames, not which: an unsent welcome is among them at times, and there is a token in it.
-impl core::fmt::Debug for Takeover {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Takeover").field("farewell_frames", &self.farewell.len()).finish()
-    }
-}
-
 impl Session<Runtime> {
-    pub(super) fn accept(
-        now: Now,
-        config: Arc<RuntimeConfig>,
-        grant: Grant,
-        peer: PeerInfo,
-        wanted: &FeatureSet,
-    ) -> Session<Runtime> {
-        let mut core = Core::new(now, Phase::Open, 'r', &config.id_prefix, Cadence::Always);
-        core.session_id = Some(grant.session_id);
-        core.features = config.features.intersection(wanted);
-        let role = State {
-            config,
-            principal: grant.principal,
-            agents: grant.agents,
-            peer,
-            tokens: Tokens::new(&grant.resume_token),
-            window: Window::default(),
-            pressure: Pressure::default(),
-            pendings: Pendings::default(),
-            refused: None,
-            closing: None,
-            detached_at: Instant::ZERO,
-            window_is_over: false,
-        };
-        let mut session = Session { core, inbox: Inbox::new(), role };
-        session.welcome(now, &grant.resume_token);
-        session.set_timers();
-        session
-    }
-
-    /// The welcome, and with it the beginning of an attachment (A4, D20).
-    fn welcome(&mut self, now: Now, token: &ResumeToken) {
-        let config = Arc::clone(&self.role.config);
-        let heartbeat = self.core.features.contains(Feature::Heartbeat).then(|| config.heartbeat_seconds());
-        let payload = Welcome {
-            runtime: config.runtime.clone(),
-            resume_token: Some(token.clone()),
-            resume_window_sec: Some(Seconds::whole(config.resume_window_seconds())),
-            heartbeat_interval_sec: heartbeat.map(Seconds::whole),
-            capabilities: RuntimeCapabilities {
-                encodings: alloc::vec![String::from("json")],
-                features: self.core.features.clone(),
-                agents: self.role.agents.to_vec(),
-            },
-        };
-        let frame = self.core.frame(MessageType::SessionWelcome, &payload);
-        self.core.outbox.open(frame);
-        self.core.heartbeat.start(now.mono, heartbeat.map(Duration::from_secs));
-    }
-
-    /// Takes a new transport for this session (§6.3, D13-D15): the welcome with the next token, then all events after
-    /// the attempt's `last_event_seq`, are ready to be sent. Call it once the credentials of the attempt are
-    /// verified, with the principal that they stand for; `next` is a fresh token like [`Grant::resume_token`].
-    ///
-    /// From here on `poll_transmit` speaks to the new transport alone, and [`attachment`](Session::attachment) has
-    /// grown: bytes of an older transport must not be fed in any more.
-    ///
-    /// # Errors
-    ///
-    /// When the attempt does not fit the session: the token, the principal or the place in the sequence. Then nothing
-    /// has changed, and the session's token is still good.
-    pub fn resume(
-        &mut self,
-        now: Now,
-        attempt: ResumeAttempt,
-        principal: &Principal,
-        next: ResumeToken,
-    ) -> Result<Takeover, ResumeRefused> {
-        self.handle_timeout(now);
-        if let Some(reason) = self.refuses(&attempt, principal) {
-            return Err(attempt.into_refused(reason));
-        }
-        let now = self.tick(now);
-        let is_attached = self.phase().is_attached();
-        if is_attached {
-            let bye = self.core.frame(MessageType::SessionBye, &Bye::because("superseded"));
-            self.core.outbox.set_farewell([bye]);
-        }
-        let farewell = self.core.outbox.take_farewell();
-        if self.core.phase.step(Step::Attached) {
-            self.attach(now, &attempt, &next);
-            self.push(RuntimeEvent::Resumed { takeover: is_attached }, 0);
-            if self.role.pressure.reset(attempt.last_event_seq) {
-                self.tell_pressure(false);
-            }
-            self.judge_writable();
-        }
-        self.set_timers();
-        Ok(Takeover { farewell: farewell.into() })
-    }
-
-    fn refuses(&self, attempt: &ResumeAttempt, principal: &Principal) -> Option<RefusedBecause> {
-        let is_other = attempt.session_id.as_ref().is_some_and(|id| Some(id) != self.core.session_id.as_ref());
-        if !self.role.tokens.accept(&attempt.token) {
-            Some(RefusedBecause::Token)
-        } else if is_other {
-            Some(RefusedBecause::SessionId)
-        } else if self.role.principal != *principal {
-            Some(RefusedBecause::Principal)
-        } else if !self.role.window.covers(attempt.last_event_seq) {
-            Some(RefusedBecause::Sequence)
-        } else if self.phase() == Phase::Closed || self.is_shutting_down() {
-            Some(RefusedBecause::Closed)
-        } else if !self.wants_input() {
-            Some(RefusedBecause::Busy)
-        } else {
-            None
-        }
-    }
-
-    fn is_shutting_down(&self) -> bool {
-        self.role.closing.as_ref().is_some_and(|closing| closing.is_shutdown)
-    }
-
-    fn attach(&mut self, now: Now, attempt: &ResumeAttempt, next: &ResumeToken) {
-        self.core.epoch += 1;
-        self.core.cut();
-        self.core.timers.clear();
-        self.role.closing = None;
-        self.role.window_is_over = false;
-        self.role.tokens.rotate(&attempt.token, next);
-        if let Some(wanted) = &attempt.features {
-            self.core.features = self.role.config.features.intersection(wanted);
-        }
-        self.role.pendings.detach();
-        self.role.window.attach(attempt.last_event_seq);
-        self.welcome(now, next);
-    }
-
     /// Ends the session: what was emitted goes out first, for at most [`RuntimeConfig::close_timeout`], then
     /// `session.bye` with the reason (A14, D32), then `Closed`. At once where there is no transport.
     pub fn shutdown(&mut self, now: Now, reason: &str) {
@@ -220,7 +72,7 @@ impl Session<Runtime> {
         match self.phase() {
             Phase::Open | Phase::Closing => {
                 let bye = Bye::because(reason);
-                let frame = self.core.frame(MessageType::SessionBye, &bye);
+                let frame = self.shared.frame(MessageType::SessionBye, &bye);
                 self.begin_close(now, frame, true, None);
             }
             _ => self.end(CloseReason::Shutdown),
@@ -229,16 +81,16 @@ impl Session<Runtime> {
     }
 
     fn begin_close(&mut self, now: Now, farewell: Bytes, is_shutdown: bool, client_reason: Option<String>) {
-        let is_first = self.core.phase.step(Step::CloseAsked);
+        let is_first = self.shared.phase.step(Step::CloseAsked);
         if is_first {
-            self.core.heartbeat.stop();
-            self.core.timers.set(Timer::Close, Some(now.mono + self.role.config.close_timeout));
+            self.shared.heartbeat.stop();
+            self.shared.timers.set(Timer::Close, Some(now.mono + self.role.config.close_timeout));
         }
         match &mut self.role.closing {
             // The client's goodbye is answered as it was going to be; the session does not outlive it.
             Some(closing) => closing.is_shutdown |= is_shutdown,
             None => {
-                self.core.outbox.set_farewell([farewell]);
+                self.shared.outbox.set_farewell([farewell]);
                 let (last, client_reason) = (self.role.window.highest(), client_reason);
                 self.role.closing = Some(Closing { last, is_shutdown, client_reason });
             }
@@ -246,10 +98,14 @@ impl Session<Runtime> {
         self.settle(now);
     }
 
+    fn is_shutting_down(&self) -> bool {
+        self.role.closing.as_ref().is_some_and(|closing| closing.is_shutdown)
+    }
+
     /// While closing: once only the farewell is left, the transport is done with.
     fn settle(&mut self, now: Now) {
         if let Some(closing) = &self.role.closing
-            && !self.core.outbox.has_control()
+            && !self.shared.outbox.has_control()
             && self.role.window.cursor() >= closing.last
         {
             self.finish_close(now);
@@ -268,14 +124,14 @@ impl Session<Runtime> {
 
     /// The session goes on without a transport.
     fn park(&mut self, now: Now, reason: DetachReason) {
-        if self.core.phase.step(Step::Cut) {
-            self.core.cut();
+        if self.shared.phase.step(Step::Cut) {
+            self.shared.cut();
             self.role.closing = None;
             self.role.pendings.detach();
             self.role.window.detach();
             self.role.detached_at = now.mono;
             let window = Duration::from_secs(self.role.config.resume_window_seconds());
-            self.core.timers.set(Timer::ResumeWindow, Some(now.mono + window));
+            self.shared.timers.set(Timer::ResumeWindow, Some(now.mono + window));
             self.push(RuntimeEvent::Detached(reason), 0);
             self.judge_writable();
         }
@@ -283,7 +139,7 @@ impl Session<Runtime> {
 
     /// Gives the transport up with these last words. A shutdown that was waiting for it is done then.
     fn cut_off(&mut self, now: Now, reason: DetachReason, farewell: impl IntoIterator<Item = Bytes>) {
-        self.core.outbox.set_farewell(farewell);
+        self.shared.outbox.set_farewell(farewell);
         if self.is_shutting_down() {
             self.end(CloseReason::Shutdown);
         } else {
@@ -292,8 +148,8 @@ impl Session<Runtime> {
     }
 
     fn end(&mut self, reason: CloseReason) {
-        if self.core.phase.step(Step::Ended) {
-            self.core.end();
+        if self.shared.phase.step(Step::Ended) {
+            self.shared.end();
             self.role.closing = None;
             self.role.pendings = Pendings::default();
             self.push(RuntimeEvent::Closed(reason), 0);
@@ -304,23 +160,23 @@ impl Session<Runtime> {
     fn elapse(&mut self) {
         self.push(RuntimeEvent::WindowElapsed, 0);
         let has_unacked = self.role.window.highest() > self.role.window.acked();
-        if !self.core.features.contains(Feature::Ack) || !has_unacked {
+        if !self.shared.features.contains(Feature::Ack) || !has_unacked {
             return self.end(CloseReason::ResumeWindowExpired);
         }
         self.role.window_is_over = true;
         let window = Duration::from_secs(self.role.config.resume_window_seconds());
         let end = self.role.detached_at + self.role.config.retention.max(window);
-        if end <= self.core.clock.mono {
+        if end <= self.shared.clock.mono {
             return self.end(CloseReason::ResumeWindowExpired);
         }
-        self.core.timers.set(Timer::Retention, Some(end));
+        self.shared.timers.set(Timer::Retention, Some(end));
         self.judge_writable();
     }
 
     fn error_frame(&mut self, error: &WireError, request_id: Option<&str>, job_id: Option<&str>) -> Bytes {
         let mut payload = SessionError::new(error.clone(), request_id, job_id);
         payload.reply_to = payload.request_id.clone().filter(|_| self.role.config.dialect.mirrored_reply_to);
-        self.core.frame_of(MessageType::SessionError, job_id, None, None, &payload).unwrap_or_default()
+        self.shared.frame_of(MessageType::SessionError, job_id, None, None, &payload).unwrap_or_default()
     }
 
     fn cut_off_with(&mut self, now: Now, reason: DetachReason, code: ErrorCode, message: &str) {
@@ -386,7 +242,7 @@ impl Machine for Runtime {
 
     /// The client speaks after the welcome was handed out: it has the new token.
     fn heard(session: &mut Session<Runtime>) {
-        if session.core.outbox.has_opened() {
+        if session.shared.outbox.has_opened() {
             session.role.tokens.retire_presented();
         }
     }
@@ -397,7 +253,7 @@ impl Machine for Runtime {
 
     fn malformed(session: &mut Session<Runtime>, now: Now, malformed: MalformedFrame) {
         let id = malformed.id.as_deref();
-        session.offended(now, crate::ProtocolError::Malformed(malformed.fault), id, true);
+        session.offended(now, crate::session::error::ProtocolError::Malformed(malformed.fault), id, true);
     }
 
     fn disconnected(session: &mut Session<Runtime>, now: Now) {
@@ -422,7 +278,7 @@ impl Machine for Runtime {
         match timer {
             Timer::Close => session.finish_close(now),
             Timer::ResumeWindow => {
-                session.core.timers.set(Timer::ResumeWindow, None);
+                session.shared.timers.set(Timer::ResumeWindow, None);
                 session.elapse();
             }
             Timer::Retention => session.end(CloseReason::ResumeWindowExpired),
@@ -432,9 +288,9 @@ impl Machine for Runtime {
 
     fn next_frame(session: &mut Session<Runtime>, now: Now) -> Option<Bytes> {
         if !session.phase().is_attached() {
-            return session.core.outbox.next_farewell();
+            return session.shared.outbox.next_farewell();
         }
-        let control = session.core.outbox.next_control();
+        let control = session.shared.outbox.next_control();
         let frame = control.or_else(|| {
             let last = session.role.closing.as_ref().map_or(u64::MAX, |closing| closing.last);
             let event = session.role.window.next_frame(last)?;

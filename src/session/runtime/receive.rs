@@ -8,8 +8,8 @@ use super::super::phase::Phase;
 use super::super::requests::RequestId;
 use super::super::{Session, bad_payload};
 use super::Runtime;
-use crate::error::{DetachReason, ProtocolError};
 use crate::feature::Feature;
+use crate::session::error::{DetachReason, ProtocolError};
 use crate::time::Now;
 use crate::wire::{
     Ack, Bye, Envelope, ErrorCode, JobAccepted, JobCancel, JobId, JobQuery, JobStatus, JobSubmit, JobSubscribe,
@@ -39,7 +39,7 @@ impl Session<Runtime> {
         match message {
             MessageType::SessionPing => self.pong(now, envelope),
             MessageType::SessionPong => {
-                if !self.core.features.contains(Feature::Heartbeat) {
+                if !self.shared.features.contains(Feature::Heartbeat) {
                     self.tolerate(ProtocolError::NotNegotiated(Feature::Heartbeat), id);
                 }
             }
@@ -84,7 +84,7 @@ impl Session<Runtime> {
     fn receive_ack(&mut self, now: Now, envelope: &Envelope) {
         let id = envelope.id();
         let id = id.as_deref();
-        if !self.core.features.contains(Feature::Ack) {
+        if !self.shared.features.contains(Feature::Ack) {
             return self.tolerate(ProtocolError::NotNegotiated(Feature::Ack), id);
         }
         let seq = match envelope.payload::<Ack>() {
@@ -105,7 +105,7 @@ impl Session<Runtime> {
     /// A second hello asks to be somebody else: goodbye (A14, D10).
     fn receive_second_hello(&mut self, now: Now, id: Option<&str>) {
         self.violate(ProtocolError::WrongPhase(MessageType::SessionHello), id);
-        let bye = self.core.frame(MessageType::SessionBye, &Bye { reason: Some("reauthentication".into()) });
+        let bye = self.shared.frame(MessageType::SessionBye, &Bye { reason: Some("reauthentication".into()) });
         let error =
             WireError::new(ErrorCode::InvalidRequest, "a session is authenticated once: open another transport");
         let error = self.error_frame(&error, id, None);
@@ -116,7 +116,7 @@ impl Session<Runtime> {
         if self.phase() == Phase::Open {
             let bye = envelope.payload::<Bye>().ok().and_then(|bye| bye.reason);
             let bye = bye.map_or_else(Bye::default, |reason| Bye::because(&reason));
-            let closed = self.core.frame(MessageType::SessionClosed, &bye);
+            let closed = self.shared.frame(MessageType::SessionClosed, &bye);
             self.begin_close(now, closed, false, bye.reason);
         }
     }
@@ -131,7 +131,7 @@ impl Session<Runtime> {
 
     /// Whether the features of a request were negotiated; refuses it if not (A5, D33).
     fn permits(&mut self, now: Now, features: impl IntoIterator<Item = Feature>, envelope: &Envelope) -> bool {
-        let missing = features.into_iter().find(|feature| !self.core.features.contains(*feature));
+        let missing = features.into_iter().find(|feature| !self.shared.features.contains(*feature));
         if let Some(missing) = missing {
             self.refuse_request(now, ProtocolError::NotNegotiated(missing), envelope);
         }
@@ -157,7 +157,7 @@ impl Session<Runtime> {
             Intake::Answered(mut answer) => {
                 self.withhold(&mut answer);
                 let job_id = answer.job_id.as_ref().map(JobId::as_str);
-                if let Ok(frame) = self.core.frame_of(answer.message, job_id, None, None, &answer.payload) {
+                if let Ok(frame) = self.shared.frame_of(answer.message, job_id, None, None, &answer.payload) {
                     self.control(now, frame);
                 }
             }
@@ -176,7 +176,7 @@ impl Session<Runtime> {
             return;
         }
         if let Ok(accepted) = answer.payload.parse::<JobAccepted>()
-            && let Ok(payload) = RawJson::new(&accepted.within(&self.core.features))
+            && let Ok(payload) = RawJson::new(&accepted.within(&self.shared.features))
         {
             answer.payload = payload;
         }

@@ -8,8 +8,8 @@ use super::super::event::{RuntimeEvent, SendCredit};
 use super::super::phase::Phase;
 use super::super::replay::{Capacity, Evictable, Fit};
 use super::Runtime;
-use crate::error::{CloseReason, DetachReason, SendError};
 use crate::feature::Feature;
+use crate::session::error::{CloseReason, DetachReason, SendError};
 use crate::time::{Now, Timestamp};
 use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, features_of_status, kind};
 use crate::wire::{ErrorCode, JobError, JobId, JobResult, MAX_ID_LEN, MessageType, RawJson, SEQ_LIMIT};
@@ -124,7 +124,7 @@ impl Session<Runtime> {
         if result.result.is_some() && result.result_id.is_some() {
             return Err(SendError::Invalid("a result is inline or streamed, not both"));
         }
-        if !self.core.features.contains(Feature::ResultChunk) {
+        if !self.shared.features.contains(Feature::ResultChunk) {
             result.result_id = None;
             result.result_size = None;
         }
@@ -171,7 +171,7 @@ impl Session<Runtime> {
 
     /// The feature that an event lacks, if any (A5).
     fn missing_for<B: Serialize + ?Sized>(&self, event_kind: &str, body: &B) -> Result<Option<Feature>, SendError> {
-        let features = &self.core.features;
+        let features = &self.shared.features;
         let missing = |feature: &Feature| !features.contains(*feature);
         if let Some(feature) = feature_of_kind(event_kind) {
             return Ok(Some(feature).filter(missing));
@@ -192,7 +192,7 @@ impl Session<Runtime> {
         match (interest, self.role.config.overflow) {
             _ if self.role.window_is_over => Evictable::Nothing,
             (Interest::Subscriber, _) | (_, Overflow::Evict) => Evictable::Anything,
-            _ if self.core.features.contains(Feature::Ack) => Evictable::Nothing,
+            _ if self.shared.features.contains(Feature::Ack) => Evictable::Nothing,
             _ => Evictable::Sent,
         }
     }
@@ -215,7 +215,7 @@ impl Session<Runtime> {
         if seq >= SEQ_LIMIT {
             return Err(SendError::Invalid("the session's sequence is used up"));
         }
-        let frame = self.core.frame_of(message, Some(job.as_str()), None, Some(seq), payload)?;
+        let frame = self.shared.frame_of(message, Some(job.as_str()), None, Some(seq), payload)?;
         let limit = self.role.config.limits.max_frame.min(self.role.config.replay_bytes);
         if frame.len() > limit {
             return Err(SendError::TooLarge { len: frame.len(), limit });
@@ -270,7 +270,7 @@ impl Session<Runtime> {
 
     /// An event was recorded: signals, where the client falls behind by it (D26).
     fn press(&mut self, now: Now, job: &JobId, is_terminal: bool) {
-        if self.phase() != Phase::Open || !self.core.features.contains(Feature::Ack) {
+        if self.phase() != Phase::Open || !self.shared.features.contains(Feature::Ack) {
             return;
         }
         let lag = self.role.pressure.lag(self.role.window.highest(), self.role.window.acked());
@@ -284,7 +284,7 @@ impl Session<Runtime> {
             let body = BackPressureBody { phase: PHASE_BACK_PRESSURE, message: &message };
             let payload = EventPayload { kind: kind::STATUS, ts: now.wall, body: &body };
             let seq = self.role.window.highest() + 1;
-            let frame = self.core.frame_of(MessageType::JobEvent, Some(job.as_str()), None, Some(seq), &payload);
+            let frame = self.shared.frame_of(MessageType::JobEvent, Some(job.as_str()), None, Some(seq), &payload);
             if let Ok(frame) = frame {
                 self.role.window.push(frame);
             }

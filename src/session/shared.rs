@@ -20,7 +20,7 @@ use crate::wire::{Header, MessageType, SessionId, TraceId, encode};
 const MAX_PREFIX: usize = 32;
 
 #[derive(Clone)]
-pub(super) struct Core {
+pub(super) struct Shared {
     /// The last tick.
     pub(super) clock: Now,
     pub(super) phase: PhaseCell,
@@ -64,13 +64,13 @@ impl Write for ShortText {
     }
 }
 
-impl Core {
-    pub(super) fn new(now: Now, phase: Phase, letter: char, prefix: &str, cadence: Cadence) -> Core {
+impl Shared {
+    pub(super) fn new(now: Now, phase: Phase, letter: char, prefix: &str, cadence: Cadence) -> Shared {
         let mut end = prefix.len().min(MAX_PREFIX);
         while !prefix.is_char_boundary(end) {
             end -= 1;
         }
-        Core {
+        Shared {
             clock: now,
             phase: PhaseCell::new(phase),
             epoch: 1,

@@ -4,8 +4,8 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use super::phase::Phase;
 use crate::feature::Feature;
-use crate::session::Phase;
 use crate::wire::{FrameFault, MessageType, WireError};
 
 /// Why something was not sent. Nothing was recorded or queued, and the session is unharmed.
