@@ -7,7 +7,6 @@ mod receive;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::Session;
 use super::ack::Acks;
