@@ -334,10 +334,10 @@ impl<R: Role> Session<R> {
         }
         let nonce = match envelope.payload::<Ping<'_>>() {
             Ok(ping) => ping.nonce.unwrap_or_default(),
-            Err(error) => return self.tolerate(bad_payload(MessageType::SessionPing, &error), id.as_deref()),
+            Err(error) => return self.tolerate(bad_payload(MessageType::SessionPing, error.reason()), id.as_deref()),
         };
         if nonce.len() > MAX_ID_LEN {
-            return self.tolerate(bad_payload(MessageType::SessionPing, &"the nonce is too long"), id.as_deref());
+            return self.tolerate(bad_payload(MessageType::SessionPing, "the nonce is too long"), id.as_deref());
         }
         let payload =
             Pong { ping_nonce: Some(nonce), received_at: Some(alloc::string::ToString::to_string(&now.wall).into()) };
@@ -367,6 +367,6 @@ impl<R: Role> Session<R> {
     }
 }
 
-fn bad_payload(message: MessageType, error: &dyn fmt::Display) -> ProtocolError {
-    ProtocolError::BadPayload { message, detail: alloc::format!("{error}") }
+fn bad_payload(message: MessageType, detail: &str) -> ProtocolError {
+    ProtocolError::BadPayload { message, detail: detail.into() }
 }

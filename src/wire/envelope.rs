@@ -44,6 +44,14 @@ pub struct PayloadError {
     reason: Box<str>,
 }
 
+impl PayloadError {
+    /// What was asked for, and where.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
 /// What serde says of a misfit, without the text that it quotes from the payload.
 fn reason(error: &serde_json::Error) -> Box<str> {
     let said = error.to_string();

@@ -98,7 +98,9 @@ impl Session<Client> {
             Some(MessageType::SessionWelcome) => self.receive_welcome(now, envelope),
             Some(MessageType::SessionError) => match envelope.payload::<SessionError>() {
                 Ok(error) => self.refused(now, error.into(), envelope.frame().len()),
-                Err(error) => self.spoil_handshake(now, bad_payload(MessageType::SessionError, &error), id.as_deref()),
+                Err(error) => {
+                    self.spoil_handshake(now, bad_payload(MessageType::SessionError, error.reason()), id.as_deref())
+                }
             },
             Some(other) => self.spoil_handshake(now, ProtocolError::WrongPhase(other), id.as_deref()),
             None => self.tolerate(ProtocolError::UnknownType((*envelope.type_name()).into()), id.as_deref()),
@@ -128,11 +130,15 @@ impl Session<Client> {
         let welcome = match envelope.payload::<Welcome>() {
             Ok(welcome) => welcome,
             Err(error) => {
-                return self.spoil_handshake(now, bad_payload(MessageType::SessionWelcome, &error), id.as_deref());
+                return self.spoil_handshake(
+                    now,
+                    bad_payload(MessageType::SessionWelcome, error.reason()),
+                    id.as_deref(),
+                );
             }
         };
         let Some(session_id) = envelope.to_session_id() else {
-            let error = bad_payload(MessageType::SessionWelcome, &"the envelope has no `session_id`");
+            let error = bad_payload(MessageType::SessionWelcome, "the envelope has no `session_id`");
             return self.spoil_handshake(now, error, id.as_deref());
         };
         let is_resume = self.phase() == Phase::Resuming;

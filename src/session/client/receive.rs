@@ -130,7 +130,7 @@ impl Session<Client> {
             }
         };
         if let Err(error) = outcome {
-            self.violate(bad_payload(message, &error), envelope.id().as_deref());
+            self.violate(bad_payload(message, error.reason()), envelope.id().as_deref());
             // It is out of the ordinary, but it has its place in the sequence and is not lost.
             if seq.is_some() {
                 self.deliver_event(seq, envelope);

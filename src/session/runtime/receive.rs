@@ -89,7 +89,7 @@ impl Session<Runtime> {
         }
         let seq = match envelope.payload::<Ack>() {
             Ok(ack) => ack.last_processed_seq,
-            Err(error) => return self.tolerate(bad_payload(MessageType::SessionAck, &error), id),
+            Err(error) => return self.tolerate(bad_payload(MessageType::SessionAck, error.reason()), id),
         };
         let transmitted = self.role.window.transmitted();
         if seq > transmitted {
@@ -189,8 +189,8 @@ impl Session<Runtime> {
         }
         let query = match envelope.payload::<JobQuery>() {
             Ok(query) if query.limit != Some(0) => Box::new(query),
-            Ok(_) => return self.refuse_request(now, bad_payload(message, &"`limit` is 0"), envelope),
-            Err(error) => return self.refuse_request(now, bad_payload(message, &error), envelope),
+            Ok(_) => return self.refuse_request(now, bad_payload(message, "`limit` is 0"), envelope),
+            Err(error) => return self.refuse_request(now, bad_payload(message, error.reason()), envelope),
         };
         if let Some(request) = self.take_in(now, message, None, envelope) {
             // Read, short words take more memory than their text.
@@ -203,8 +203,8 @@ impl Session<Runtime> {
         let message = MessageType::JobSubmit;
         let submit = match envelope.payload::<JobSubmit>() {
             Ok(submit) if !submit.agent.is_empty() => Box::new(submit),
-            Ok(_) => return self.refuse_request(now, bad_payload(message, &"`agent` is empty"), envelope),
-            Err(error) => return self.refuse_request(now, bad_payload(message, &error), envelope),
+            Ok(_) => return self.refuse_request(now, bad_payload(message, "`agent` is empty"), envelope),
+            Err(error) => return self.refuse_request(now, bad_payload(message, error.reason()), envelope),
         };
         // Features may have gone with a resume; a repetition is known all the same (D8).
         let is_known = envelope.id().is_some_and(|id| self.role.pendings.knows(&id));
@@ -221,7 +221,7 @@ impl Session<Runtime> {
     fn job_of(&mut self, now: Now, message: MessageType, envelope: &Envelope) -> Option<JobId> {
         let job_id = envelope.to_job_id();
         if job_id.is_none() {
-            self.refuse_request(now, bad_payload(message, &"`job_id` is missing"), envelope);
+            self.refuse_request(now, bad_payload(message, "`job_id` is missing"), envelope);
         }
         job_id
     }
@@ -230,7 +230,7 @@ impl Session<Runtime> {
         let message = MessageType::JobCancel;
         let reason = match envelope.payload::<JobCancel>() {
             Ok(cancel) => cancel.reason,
-            Err(error) => return self.refuse_request(now, bad_payload(message, &error), envelope),
+            Err(error) => return self.refuse_request(now, bad_payload(message, error.reason()), envelope),
         };
         let Some(job_id) = self.job_of(now, message, envelope) else { return };
         if let Some(request) = self.take_in(now, message, Some(&job_id), envelope) {
@@ -245,7 +245,7 @@ impl Session<Runtime> {
         }
         let subscribe = match envelope.payload::<JobSubscribe>() {
             Ok(subscribe) => Box::new(subscribe),
-            Err(error) => return self.refuse_request(now, bad_payload(message, &error), envelope),
+            Err(error) => return self.refuse_request(now, bad_payload(message, error.reason()), envelope),
         };
         let Some(job_id) = self.job_of(now, message, envelope) else { return };
         if let Some(request) = self.take_in(now, message, Some(&job_id), envelope) {
