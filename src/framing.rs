@@ -103,6 +103,11 @@ impl LineDecoder {
         LineDecoder { limit, unread: VecDeque::new(), partial: Vec::new(), discarding: false, bom_seen: 0 }
     }
 
+    /// Another limit from here on: a transport's first line may be held to less than those after it (D9).
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {

@@ -58,19 +58,41 @@
 //!             return Ok(());
 //!         }
 //!
-//!         // 3. Wait for a message or the deadline, whichever is first. What was read goes before the time.
+//!         // 3. Wait for a message or the deadline, whichever is first. What was read goes before the time, but a peer
+//!         //    that never pauses does not stop the clock.
 //!         let wait = session.poll_timeout().map_or(Duration::MAX, |at| clock.sleep_for(at));
 //!         match incoming.recv_timeout(wait) {
 //!             Ok(Ok(message)) => session.handle_input(clock.now(), message),
 //!             Ok(Err(too_long)) => session.handle_malformed(clock.now(), too_long.into()),
-//!             Err(RecvTimeoutError::Timeout) => session.handle_timeout(clock.now()),
+//!             Err(RecvTimeoutError::Timeout) => {}
 //!             Err(RecvTimeoutError::Disconnected) => session.handle_disconnect(clock.now()),
+//!         }
+//!         if session.poll_timeout().is_some_and(|at| clock.sleep_for(at).is_zero()) {
+//!             session.handle_timeout(clock.now());
 //!         }
 //!     }
 //! }
 //! ```
 //!
-//! # The floors
+//! A runtime's driver does the same for each of its sessions, and has a few things more to see to:
+//!
+//! - The first message of a transport goes to [`Opening::parse`], within a time of the driver's (10 s). What it gives is
+//!   accepted, resumed or refused; until then nothing more is read. A refusal is sent, then the transport closed.
+//! - A call from elsewhere, such as `send_event` by a job, gives messages to send and may move the deadline: it wakes the
+//!   driver that waits.
+//! - `Detached` and `Closed` that did not come from `handle_disconnect`: drain `poll_transmit` once more, then close the
+//!   transport. A detached session still has deadlines, and needs its `handle_timeout`.
+//! - After a [`Session::resume`] the session speaks to the new transport. [`Takeover::farewell`] goes to the old one, which
+//!   is then closed, and whatever still comes from it, its end included, is dropped: [`Session::attachment`] tells
+//!   the two apart.
+//!
+//! # Words
+//!
+//! An *attachment* is the time that a session spends on one transport; attachments are counted (the *epoch*). A session is
+//! *detached* between two of them. The *window* of a session is its replay buffer; its *floor* is the highest event
+//! freed from it. The *resume window* is how long a detached session can be resumed.
+//!
+//! # The modules
 //!
 //! | module | what it is |
 //! |---|---|

@@ -230,7 +230,7 @@ pub struct RuntimeConfig {
     pub features: FeatureSet,
     /// The limits.
     pub limits: Limits,
-    /// The heartbeat interval, in whole seconds of at least one; the rest is cut off. 30 s (A7).
+    /// The heartbeat interval, in whole seconds from one to a day; the rest is cut off. 30 s (A7).
     pub heartbeat_interval: Duration,
     /// How long a session can be resumed once its transport is lost, in whole seconds of at least one. 600 s (A4).
     pub resume_window: Duration,
@@ -297,7 +297,7 @@ impl RuntimeConfig {
     }
 
     pub(super) fn heartbeat_seconds(&self) -> u64 {
-        self.heartbeat_interval.as_secs().max(1)
+        self.heartbeat_interval.as_secs().clamp(1, 24 * 60 * 60)
     }
 
     pub(super) fn resume_window_seconds(&self) -> u64 {
@@ -306,6 +306,9 @@ impl RuntimeConfig {
 }
 
 /// What the application gives a client whose hello it accepts.
+///
+/// The welcome that is made of it must be one that a client can take: an id of 1 to 256 bytes, a token that is not
+/// empty and was never used, and agents that leave the frame below the client's limit.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// Who the client was authenticated as.

@@ -16,7 +16,7 @@ pub enum SendError {
     #[error("the replay buffer is full: wait for `Writable`, then send again")]
     Blocked,
     /// The message can never be sent: it is over the frame limit, or larger than the whole replay buffer.
-    #[error("the message has {len} bytes, more than the {limit} that are allowed: split it")]
+    #[error("the message has {len} bytes, more than the {limit} that are allowed: send less")]
     TooLarge {
         /// The frame's length, in bytes.
         len: usize,
@@ -96,7 +96,7 @@ impl From<serde_json::Error> for AnswerError {
 #[non_exhaustive]
 pub enum ResumeError {
     /// Only a detached session can be resumed. Tell the session of a lost transport by `handle_disconnect` first.
-    #[error("the session is {0}, not detached: call `handle_disconnect` first if its transport is gone")]
+    #[error("the session is {0}, not detached: only then can it be resumed")]
     NotDetached(Phase),
     /// The session has ended: connect anew.
     #[error("the session is closed: connect anew")]
@@ -221,7 +221,8 @@ impl ProtocolError {
 }
 
 /// A peer's fault, as it is told to the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error} ({})", error.rule())]
 pub struct Violation {
     /// What the peer did.
     pub error: ProtocolError,
@@ -233,76 +234,98 @@ pub struct Violation {
 ///
 /// All but [`TransportLost`](DetachReason::TransportLost) came from the session itself: drain `poll_transmit` once more
 /// (only the farewell is left in it), then close the transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetachReason {
     /// The driver said so (`handle_disconnect`).
+    #[error("the transport is gone")]
     TransportLost,
     /// Runtime: the client said goodbye and was answered (A13, D32).
+    #[error("the client said goodbye: {}", reason.as_deref().unwrap_or("without a reason"))]
     PeerClosed {
         /// The reason, in the client's words, at most 256 bytes of them.
         reason: Option<String>,
     },
     /// Nothing came for two heartbeat intervals (A8, D22).
+    #[error("nothing came for two heartbeat intervals")]
     HeartbeatLost,
     /// Client: the attempt to resume got no welcome in time, a retryable error, or something else altogether.
+    #[error("the attempt to resume failed")]
     HandshakeFailed,
     /// Client: events are missing in the sequence; a resume brings them (D28).
+    #[error("events are missing in the sequence")]
     Gap,
     /// Runtime: events that were not yet sent had to be evicted (D27).
+    #[error("events were evicted before they were sent")]
     Overrun,
     /// More control messages waited than are allowed (D43).
+    #[error("too many control messages wait to be sent")]
     ControlOverflow,
     /// More events waited to be polled than are allowed (D43). The frame that did not fit was not received.
+    #[error("too many events wait to be polled")]
     InboundOverflow,
     /// The peer broke the protocol more often than is allowed (D43).
+    #[error("the peer broke the protocol too often")]
     TooManyViolations,
     /// Runtime: the client sent a second hello (A14, D10).
+    #[error("the client sent a second hello")]
     Reauthentication,
 }
 
 /// Why a session has ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// Client: `close` was called.
+    #[error("closed as asked for")]
     Requested,
     /// Runtime: `shutdown` was called.
+    #[error("shut down")]
     Shutdown,
     /// Client: the runtime ended the session (A14), with the reason that it gave. `superseded` means that another
     /// transport took the session over (D15).
+    #[error("the runtime ended the session: {}", reason.as_deref().unwrap_or("without a reason"))]
     PeerClosed {
         /// The reason, in the runtime's words.
         reason: Option<String>,
     },
     /// Client: the runtime refused the hello.
+    #[error("the runtime refused the hello: {0}")]
     ConnectRefused(WireError),
     /// Client: there was no welcome.
+    #[error("no welcome: {0}")]
     ConnectFailed(ConnectFailure),
     /// Client: the runtime refused the resume (D13, D14).
+    #[error("the resume was refused: {0}")]
     ResumeRefused(ResumeRefusal),
     /// Nobody resumed the session in time (D17, D18).
+    #[error("nobody resumed the session in time")]
     ResumeWindowExpired,
 }
 
 /// Why there was no welcome to a first hello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectFailure {
     /// The transport was lost before it came.
+    #[error("the transport was lost")]
     TransportLost,
     /// It did not come in time (D9).
+    #[error("none came in time")]
     Timeout,
     /// Something else came (D9).
+    #[error("something else came")]
     Protocol,
 }
 
 /// How a resume was refused.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeRefusal {
     /// With an error that trying again does not help.
+    #[error("{0}")]
     Error(WireError),
     /// By a welcome to another session: the runtime took it for a first hello (D13).
+    #[error("the runtime began another session")]
     NewSession,
 }

@@ -57,6 +57,12 @@ impl Delivery {
         self.envelope.job_id().unwrap_or_default()
     }
 
+    /// [`job_id`](Delivery::job_id), copied out of the frame.
+    #[must_use]
+    pub fn to_job_id(&self) -> Option<JobId> {
+        self.envelope.to_job_id()
+    }
+
     /// The event's kind (§8.2): one of [`kind`](crate::wire::job_event::kind), or a vendor's; empty of what is no
     /// `job.event`.
     #[must_use]
@@ -172,6 +178,18 @@ pub enum ClientEvent {
 }
 
 impl ClientEvent {
+    /// Its place in the session's sequence, which `mark_processed` takes once it is durably processed.
+    #[must_use]
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            ClientEvent::Event(delivery)
+            | ClientEvent::Finished { delivery, .. }
+            | ClientEvent::Failed { delivery, .. }
+            | ClientEvent::Cancelled { delivery, .. } => delivery.seq(),
+            _ => None,
+        }
+    }
+
     /// Whether it has a place in the sequence that the application can mark.
     pub(super) fn is_delivery(&self) -> bool {
         matches!(
@@ -193,7 +211,9 @@ pub enum RuntimeEvent {
         /// An older transport was attached and has been superseded (D15).
         takeover: bool,
     },
-    /// A job is asked for (§7.1): answer by `accept_job` or `fail_request`.
+    /// A job is asked for (§7.1): answer by `accept_job` or `fail_request`. A client whose transport was lost meanwhile
+    /// asks again, with the same idempotency key where it gave one: answering such a repetition alike is the
+    /// application's (§7.2).
     Submit {
         /// The request.
         request: RequestId,
@@ -245,7 +265,8 @@ pub enum RuntimeEvent {
     Vendor(Envelope),
     /// The client broke the protocol; the session goes on.
     Violation(Violation),
-    /// There is no transport now; the session can be resumed.
+    /// There is no transport now; the session can be resumed. It still has deadlines: somebody has to go on calling
+    /// `handle_timeout`, or its window never ends.
     Detached(DetachReason),
     /// The resume window is over, but events wait that nobody acknowledged: the session can still be resumed, until the
     /// first event that does not fit (D18).

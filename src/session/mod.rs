@@ -94,6 +94,8 @@ mod role {
 /// and order. `poll_*` give out what is to be done; calling them too often costs nothing and does nothing. Commands
 /// of the application (`submit`, `send_event`, `close`, …) say by their `Err` what was wrong, and then have changed
 /// nothing. The rest are getters.
+///
+/// A clone is a second session with the same ids and numbers: for tests and model checkers, not for a second transport.
 pub struct Session<R: Role> {
     shared: Shared,
     inbox: Inbox<R::Event>,

@@ -20,7 +20,8 @@ use crate::wire::{
 ///
 /// Nothing is processed before the application has said who the client is: [`Hello::accept`] makes a session of a
 /// hello, [`Session::resume`] takes a resume; both have a `refuse`. All of it is owned and `Send`, so that the verdict
-/// may take its time; until then a driver must not read on.
+/// may take its time; until then a driver must not read on. How long a transport may take for its first message is the
+/// driver's to time; the protocol's default is 10 s (D9).
 #[derive(Debug)]
 pub enum Opening {
     /// A new session.
@@ -59,13 +60,20 @@ impl Addressee {
 
 /// The first message was not one to open a session with. Send [`into_message`](Refusal::into_message), then close the
 /// transport (D9).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{error}")]
 pub struct Refusal {
     error: WireError,
     to: Addressee,
 }
 
 impl Refusal {
+    /// For a first message that the driver's framing could not hand over.
+    #[must_use]
+    pub fn malformed(fault: FrameFault) -> Refusal {
+        invalid(fault, Addressee::default())
+    }
+
     /// Why.
     #[must_use]
     pub fn error(&self) -> &WireError {
@@ -312,25 +320,32 @@ impl ResumeAttempt {
 }
 
 /// Why a session did not take a resume. For the log: from outside, all but `Busy` look the same (D14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefusedBecause {
     /// The token is none of this session's, or was retired.
+    #[error("the token is none of this session's")]
     Token,
     /// The client means another session.
+    #[error("another session is meant")]
     SessionId,
     /// Somebody else's session.
+    #[error("it is somebody else's session")]
     Principal,
     /// The events after `last_event_seq` are not all here, or it was never sent that far.
+    #[error("the events from there on are not all here")]
     Sequence,
     /// The session has ended or is ending.
+    #[error("the session has ended or is ending")]
     Closed,
     /// The application has left too many events unpolled (D43). Trying again can help.
+    #[error("too many events wait to be polled")]
     Busy,
 }
 
 /// A resume that was not taken. The session is as it was, and its token still good (D14).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}")]
 pub struct ResumeRefused {
     reason: RefusedBecause,
     to: Addressee,

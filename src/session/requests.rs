@@ -19,15 +19,18 @@ impl fmt::Display for RequestId {
 }
 
 /// Why a request came to nothing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestFailure {
     /// The runtime refused it.
+    #[error("refused: {0}")]
     Refused(WireError),
     /// No answer came in time (D12).
+    #[error("no answer came in time")]
     TimedOut,
     /// The transport was lost, or the session ended, before an answer came. Whether a submit was taken is not known:
     /// repeat it with the same `idempotency_key`.
+    #[error("the transport was lost before an answer came")]
     Disconnected,
 }
 

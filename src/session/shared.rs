@@ -14,7 +14,7 @@ use super::timers::{Timer, Timers};
 use super::violations::Violations;
 use crate::feature::FeatureSet;
 use crate::time::Now;
-use crate::wire::{Header, MessageType, SessionId, TraceId, encode};
+use crate::wire::{Envelope, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, SessionId, TraceId, encode};
 
 /// The longest part of a caller's prefix that goes into ids.
 const MAX_PREFIX: usize = 32;
@@ -114,6 +114,18 @@ impl Shared {
         payload: &P,
     ) -> Result<Bytes, serde_json::Error> {
         self.named_frame(message, job_id, trace_id, event_seq, payload).map(|(_, frame)| frame)
+    }
+
+    /// Why a peer could not take this frame, if it could not: an id or a nesting that every receiver refuses (§B, D39).
+    pub(super) fn unsendable(frame: &Bytes, job_id: Option<&str>) -> Option<&'static str> {
+        if job_id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_LEN) {
+            return Some("a job id has 1 to 256 bytes");
+        }
+        // Only what has so many brackets at all can be nested so deep.
+        let brackets = memchr::memchr2_iter(b'[', b'{', frame).take(MAX_DEPTH + 1).count();
+        let is_deep = brackets > MAX_DEPTH
+            && Envelope::decode(frame.clone()).is_err_and(|malformed| malformed.fault == FrameFault::TooDeep);
+        is_deep.then_some("it is nested deeper than 128")
     }
 
     /// A frame and its message id.

@@ -1,15 +1,10 @@
 //! The resume tokens that a runtime's session answers to, as digests (D3).
 
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::wire::ResumeToken;
 
 type TokenDigest = [u8; 32];
-
-fn digest(token: &ResumeToken) -> TokenDigest {
-    Sha256::digest(token.reveal().as_bytes()).into()
-}
 
 /// The welcome that rotates a token can be lost: the token presented stays good until the client has been heard after
 /// the welcome was handed out.
@@ -21,12 +16,12 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn new(first: &ResumeToken) -> Tokens {
-        Tokens { current: digest(first), presented: None }
+        Tokens { current: first.digest(), presented: None }
     }
 
     /// In time that does not depend on how much of a token is right.
     pub(super) fn accept(&self, token: &ResumeToken) -> bool {
-        let token = digest(token);
+        let token = token.digest();
         let current = self.current.ct_eq(&token);
         let presented = self.presented.map_or(subtle::Choice::from(0), |presented| presented.ct_eq(&token));
         (current | presented).into()
@@ -34,7 +29,7 @@ impl Tokens {
 
     /// Retires all but the next one and the one presented.
     pub(super) fn rotate(&mut self, presented: &ResumeToken, next: &ResumeToken) {
-        *self = Tokens { current: digest(next), presented: Some(digest(presented)) };
+        *self = Tokens { current: next.digest(), presented: Some(presented.digest()) };
     }
 
     /// The client has the welcome.

@@ -34,6 +34,12 @@ macro_rules! id {
             }
         }
 
+        impl From<Cow<'_, str>> for $name {
+            fn from(id: Cow<'_, str>) -> $name {
+                $name(id.into())
+            }
+        }
+
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0

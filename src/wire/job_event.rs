@@ -1,7 +1,7 @@
 //! Events of a job: the payload of `job.event` and the bodies of its kinds (§8.2).
 //!
 //! To a session a body is opaque. These types are for whoever looks inside:
-//! [`JobEvent::body`](JobEvent) parses on request.
+//! [`Delivery::body`](crate::Delivery::body) parses on request.
 
 use alloc::borrow::Cow;
 use alloc::string::String;

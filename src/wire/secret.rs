@@ -5,6 +5,7 @@ use alloc::string::String;
 use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -80,6 +81,14 @@ secret! {
     /// What proves, at a resume, that the client is the one that held the session (§6.3): `rt_…`, at least 128
     /// bits from a cryptographic source, rotated at every welcome (D3).
     ResumeToken
+}
+
+impl ResumeToken {
+    /// The token's SHA-256: what a registry of sessions keeps in place of the token, as the key to look it up by (D3).
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.reveal().as_bytes()).into()
+    }
 }
 
 secret! {

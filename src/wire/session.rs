@@ -349,7 +349,8 @@ impl SessionError {
             retryable: code.retryable(),
             message: if error.message.is_empty() { code.as_str().into() } else { error.message },
             code,
-            details: error.details,
+            // An object, or nothing (§C).
+            details: error.details.filter(|details| details.text().trim_start().starts_with('{')),
             request_id: request_id.map(String::from),
             reply_to: None,
             correlation_id: None,

@@ -132,6 +132,9 @@ impl Session<Client> {
     /// Says that all events up to `seq` are durably processed (A9). The session acknowledges them with others
     /// within [`ClientConfig::ack_delay`].
     ///
+    /// All that has a place in the sequence is to be marked, a job's end, too: see [`ClientEvent::seq`]. Without `ack`
+    /// nothing is said to the runtime.
+    ///
     /// Whoever forgets this under [`AckPolicy::Manual`](crate::AckPolicy::Manual) fills the runtime's window and stops
     /// it: see [`ClientEvent::Lagging`].
     ///

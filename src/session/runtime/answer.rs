@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::super::Session;
 use super::super::pending::{Answer, Pending};
 use super::super::requests::RequestId;
+use super::super::shared::Shared;
 use super::Runtime;
 use crate::feature::Feature;
 use crate::session::error::AnswerError;
@@ -21,7 +22,8 @@ use crate::wire::{
 /// An answer that comes too late is an [`AnswerError::UnknownRequest`] and no harm; only a submit outlives its
 /// transport: its answer is kept for the client's repetition (D8).
 impl Session<Runtime> {
-    /// Takes the job of a `Submit` (§7.1).
+    /// Takes the job of a `Submit` (§7.1). Where the submit's transport has been lost meanwhile, the answer is kept for a
+    /// repetition of the same message, and not sent (D8).
     ///
     /// # Errors
     ///
@@ -68,6 +70,9 @@ impl Session<Runtime> {
     ) -> Result<(), AnswerError> {
         let now = self.tick(now);
         let pending = self.expect(request, MessageType::JobSubscribe)?;
+        if pending.job_id.as_ref() != Some(&subscribed.job_id) {
+            return Err(AnswerError::Invalid("the subscribe was for another job"));
+        }
         (subscribed.request_id, subscribed.reply_to) = self.names(pending);
         self.check_features(subscribed.features())?;
         let job_id = subscribed.job_id.clone();
@@ -136,6 +141,9 @@ impl Session<Runtime> {
     ) -> Result<(), AnswerError> {
         let payload = RawJson::new(payload)?;
         let frame = self.shared.frame_of(message, job_id.map(JobId::as_str), None, None, &payload)?;
+        if let Some(why) = Shared::unsendable(&frame, job_id.map(JobId::as_str)) {
+            return Err(AnswerError::Invalid(why));
+        }
         let limits = &self.role.config.limits;
         if frame.len() > limits.max_frame {
             return Err(AnswerError::TooLarge { len: frame.len(), limit: limits.max_frame });

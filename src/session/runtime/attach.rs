@@ -94,6 +94,10 @@ impl Session<Runtime> {
     /// the attempt's `last_event_seq`, are ready to be sent. Call it once the credentials of the attempt are
     /// verified, with the principal that they stand for; `next` is a fresh token like [`Grant::resume_token`].
     ///
+    /// The welcome that brings the next token can be lost on its way. So the token that was presented stays good, too,
+    /// until the client is heard after the welcome was handed out; a token before that is retired now. A registry that
+    /// finds sessions by [`ResumeToken::digest`] keeps the presented one beside the next until the following resume.
+    ///
     /// From here on `poll_transmit` speaks to the new transport alone, and [`attachment`](Session::attachment) has
     /// grown: bytes of an older transport must not be fed in any more.
     ///

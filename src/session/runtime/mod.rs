@@ -179,8 +179,10 @@ impl Session<Runtime> {
         self.shared.frame_of(MessageType::SessionError, job_id, None, None, &payload).unwrap_or_default()
     }
 
-    fn cut_off_with(&mut self, now: Now, reason: DetachReason, code: ErrorCode, message: &str) {
-        let frame = self.error_frame(&WireError::new(code, message), None, None);
+    /// Gives the transport up with an error. It names the message that was the last straw, or nothing that was ever
+    /// sent: an error that names no message fails a client's oldest request (D12), which this one is not about.
+    fn cut_off_with(&mut self, now: Now, reason: DetachReason, error: &WireError, message_id: Option<&str>) {
+        let frame = self.error_frame(error, Some(message_id.unwrap_or("none")), None);
         self.cut_off(now, reason, [frame]);
     }
 }
@@ -267,7 +269,8 @@ impl Machine for Runtime {
     fn detach(session: &mut Session<Runtime>, now: Now, reason: DetachReason) {
         match reason {
             DetachReason::HeartbeatLost => {
-                session.cut_off_with(now, reason, ErrorCode::HeartbeatLost, "nothing came for two heartbeat intervals");
+                let error = WireError::new(ErrorCode::HeartbeatLost, "nothing came for two heartbeat intervals");
+                session.cut_off_with(now, reason, &error, None);
             }
             _ if session.phase() == Phase::Closing => session.finish_close(now),
             _ => session.cut_off(now, reason, []),

@@ -59,8 +59,8 @@ impl Session<Runtime> {
     pub(super) fn offended(&mut self, now: Now, error: ProtocolError, id: Option<&str>, is_answered: bool) {
         let answer = WireError::new(ErrorCode::InvalidRequest, alloc::format!("{error}"));
         if self.violate(error, id) {
-            let message = "the protocol was broken too often";
-            self.cut_off_with(now, DetachReason::TooManyViolations, ErrorCode::InvalidRequest, message);
+            let answer = WireError::new(ErrorCode::InvalidRequest, "the protocol was broken too often");
+            self.cut_off_with(now, DetachReason::TooManyViolations, &answer, id);
         } else if is_answered {
             self.refuse(now, &answer, id, None);
         }

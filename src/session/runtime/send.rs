@@ -7,12 +7,13 @@ use super::super::config::Overflow;
 use super::super::event::{RuntimeEvent, SendCredit};
 use super::super::phase::Phase;
 use super::super::replay::{Capacity, Evictable, Fit};
+use super::super::shared::Shared;
 use super::Runtime;
 use crate::feature::Feature;
 use crate::session::error::{CloseReason, DetachReason, SendError};
 use crate::time::{Now, Timestamp};
 use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, features_of_status, kind};
-use crate::wire::{ErrorCode, JobError, JobId, JobResult, MAX_ID_LEN, MessageType, RawJson, SEQ_LIMIT};
+use crate::wire::{ErrorCode, JobError, JobId, JobResult, JobStatus, MessageType, RawJson, SEQ_LIMIT, WireError};
 
 /// Why this session hears of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,8 @@ struct BackPressureBody<'a> {
 /// Every event has its place in the session's sequence (§8.3), which these return. The events of jobs that the
 /// session submitted go by these three, those of jobs that it merely subscribed to by the same with `_as`.
 impl Session<Runtime> {
-    /// Emits a `job.event` (§8). It is encoded once, here.
+    /// Emits a `job.event` (§8), whose body is an object. It is encoded once, here. Nothing checks that the job exists
+    /// or has not ended: a job's life is the application's.
     ///
     /// # Errors
     ///
@@ -124,6 +126,9 @@ impl Session<Runtime> {
         if result.result.is_some() && result.result_id.is_some() {
             return Err(SendError::Invalid("a result is inline or streamed, not both"));
         }
+        if result.final_status != JobStatus::Success {
+            return Err(SendError::Invalid("a `job.result` ends a job with `success`"));
+        }
         if !self.shared.features.contains(Feature::ResultChunk) {
             result.result_id = None;
             result.result_size = None;
@@ -150,6 +155,9 @@ impl Session<Runtime> {
                 return Err(SendError::Invalid("clients take this code for a refused request, not for a job's end"));
             }
             _ => {}
+        }
+        if !error.final_status.is_terminal() || error.final_status == JobStatus::Success {
+            return Err(SendError::Invalid("a `job.error` ends a job with `error`, `cancelled` or `timed_out`"));
         }
         if error.message.is_empty() {
             error.message = error.code.as_str().into();
@@ -208,14 +216,14 @@ impl Session<Runtime> {
         if self.phase() == Phase::Closed {
             return Err(SendError::Closed);
         }
-        if job.as_str().is_empty() || job.as_str().len() > MAX_ID_LEN {
-            return Err(SendError::Invalid("a job id has 1 to 256 bytes"));
-        }
         let seq = self.role.window.highest() + 1;
         if seq >= SEQ_LIMIT {
             return Err(SendError::Invalid("the session's sequence is used up"));
         }
         let frame = self.shared.frame_of(message, Some(job.as_str()), None, Some(seq), payload)?;
+        if let Some(why) = Shared::unsendable(&frame, Some(job.as_str())) {
+            return Err(SendError::Invalid(why));
+        }
         let limit = self.role.config.limits.max_frame.min(self.role.config.replay_bytes);
         if frame.len() > limit {
             return Err(SendError::TooLarge { len: frame.len(), limit });
@@ -249,8 +257,8 @@ impl Session<Runtime> {
             return;
         }
         if self.phase().is_attached() {
-            let message = "events were lost because they were not read in time";
-            self.cut_off_with(now, DetachReason::Overrun, ErrorCode::InternalError, message);
+            let error = WireError::new(ErrorCode::InternalError, "events were lost because they were not read in time");
+            self.cut_off_with(now, DetachReason::Overrun, &error, None);
         } else {
             self.role.window.follow_floor();
         }
