@@ -11,6 +11,7 @@ mod handshake;
 mod heartbeat;
 mod limits;
 mod lone_runtime;
+mod misuse;
 mod opening;
 mod pair;
 mod replay;
