@@ -329,3 +329,20 @@ proptest! {
         prop_assert_eq!(&read_pieces(limit, pieces(&stream, &cuts)), &expected);
     }
 }
+
+#[test]
+fn d9_the_first_line_may_be_held_to_less_than_those_after_it() {
+    let mut decoder = LineDecoder::new(4);
+    decoder.push(Bytes::from_static(b"hello\nab\nhello\n"));
+    let mut items = vec![decoder.next_line().unwrap().map(Vec::from), decoder.next_line().unwrap().map(Vec::from)];
+    decoder.set_limit(5);
+    drain(&mut decoder, &mut items);
+    assert_eq!(items, [too_long(4), line("ab"), line("hello")]);
+    // Also where the new limit is below what has come of a line.
+    decoder.push(Bytes::from_static(b"hell"));
+    drain(&mut decoder, &mut items);
+    decoder.set_limit(2);
+    decoder.push(Bytes::from_static(b"o\nab\n"));
+    drain(&mut decoder, &mut items);
+    assert_eq!(items[3..], [too_long(2), line("ab")]);
+}
