@@ -4,24 +4,29 @@ use core::fmt;
 
 /// Where a session stands.
 ///
+/// A client connects, is open, is detached when its transport is lost, resumes, and is open again; a runtime's session
+/// begins open, and the resume itself attaches it again. Every way from one phase to another:
+///
 /// ```text
-///            connect                      accept
-///               │                            │
-///          Connecting ── Welcomed ──▶ ┌───▶ Open ◀──── Welcomed ───┐
-///               │                     │   │  │  │                  │
-///               │            Attached ┘   │  │  └─ CloseAsked ─▶ Closing
-///               │          (a takeover)   │  │                 │  │
-///               │                     Cut │  │            Cut  │  │
-///               │                         ▼  │  ◀──────────────┘  │
-///               │   ┌── Retried ──── Detached ── Attached ─▶ Open │
-///               │   ▼                 ▲  │                        │
-///               │  Resuming ── Cut ───┘  │                        │
-///               ▼   ▼                    ▼                        ▼
-///              Ended ───────────────▶ Closed ◀────────────────────┘
+/// connecting ── welcomed ────▶ open
+/// connecting ── ended ───────▶ closed
+/// open ──────── close asked ─▶ closing
+/// open ──────── attached ────▶ open
+/// open ──────── cut ─────────▶ detached
+/// open ──────── ended ───────▶ closed
+/// closing ───── attached ────▶ open
+/// closing ───── cut ─────────▶ detached
+/// closing ───── ended ───────▶ closed
+/// detached ──── retried ─────▶ resuming
+/// detached ──── attached ────▶ open
+/// detached ──── ended ───────▶ closed
+/// resuming ──── welcomed ────▶ open
+/// resuming ──── cut ─────────▶ detached
+/// resuming ──── ended ───────▶ closed
 /// ```
 ///
-/// A client goes Connecting → Open → Detached → Resuming → Open …; a runtime's session begins Open and is attached
-/// again by the resume itself.
+/// *Welcomed*: the client's welcome came. *Retried*: the client has a new transport and tries to resume. *Attached*: a
+/// runtime took a resume. *Close asked*: either side wants to end politely. *Cut*: the transport is gone or given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// Client: the hello is out or on its way, no welcome yet.
@@ -127,6 +132,9 @@ impl PhaseCell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
 
     #[test]
     fn nothing_leads_out_of_closed() {
@@ -134,6 +142,28 @@ mod tests {
         let mut phase = PhaseCell::new(Phase::Closed);
         assert!(!phase.step(Step::Attached));
         assert_eq!(phase.get(), Phase::Closed);
+    }
+
+    #[test]
+    fn the_documented_diagram_is_the_table() {
+        let drawn = TRANSITIONS.iter().map(|(from, step, to)| {
+            let step = match step {
+                Step::Welcomed => "welcomed",
+                Step::Retried => "retried",
+                Step::Attached => "attached",
+                Step::CloseAsked => "close asked",
+                Step::Cut => "cut",
+                Step::Ended => "ended",
+            };
+            let (from, step) = (from.to_string() + " ", step.to_string() + " ");
+            format!("{from:─<12}─ {step:─<13}▶ {to}")
+        });
+        let documented: Vec<_> = include_str!("phase.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("/// "))
+            .filter(|l| l.contains('▶'))
+            .collect();
+        assert_eq!(documented, drawn.collect::<Vec<_>>());
     }
 
     #[test]

@@ -246,3 +246,16 @@ fn closed_is_told_exactly_once_and_last() {
         assert!(session.submit(now, &submit).is_err() && session.cancel(now, &job(), None).is_err());
     }
 }
+
+#[test]
+fn sessions_events_and_openings_go_to_other_threads() {
+    fn is_sendable<T: Send + 'static>() {}
+    fn is_cloneable<T: Clone + Send + Sync + 'static>() {}
+    is_cloneable::<Session<Client>>();
+    is_cloneable::<Session<Runtime>>();
+    is_cloneable::<ClientEvent>();
+    is_cloneable::<arcp_proto::RuntimeEvent>();
+    is_cloneable::<arcp_proto::wire::Envelope>();
+    is_sendable::<arcp_proto::Opening>();
+    is_sendable::<arcp_proto::ResumeRefused>();
+}
