@@ -23,7 +23,8 @@
 //! A driver owns the transport and the clock, and goes round: send, attend to events, wait. Here in blocking std, with
 //! one message a line and a thread that reads them:
 //!
-//! ```
+#![cfg_attr(feature = "std", doc = "```")]
+#![cfg_attr(not(feature = "std"), doc = "```ignore")]
 //! use std::io::{self, Write};
 //! use std::sync::mpsc::{Receiver, RecvTimeoutError};
 //! use std::time::Duration;
@@ -140,6 +141,6 @@ pub use session::{
 };
 pub use time::{Instant, Now, Timestamp, TimestampError};
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
