@@ -14,7 +14,7 @@ use crate::feature::Feature;
 use crate::time::Now;
 use crate::wire::{JobCancel, JobId, JobQuery, JobSubmit, JobSubscribe, JobUnsubscribe, MessageType, TraceId};
 
-/// Requests. Each is answered by exactly one event, at the latest after [`ClientConfig::request_timeout`].
+/// Requests. Each is answered by exactly one event, at the latest after [`ClientConfig::request_timeout`](crate::ClientConfig::request_timeout).
 impl Session<Client> {
     /// Asks for a job (§7.1): `Accepted` or `RequestFailed` follows.
     ///
