@@ -301,7 +301,7 @@ impl World {
         Ok(())
     }
 
-    /// Five jobs, newest first; the cursor is the place to go on from. A real one survives inserts and removals.
+    /// Four jobs, newest first; the cursor is the place to go on from. A real one survives inserts and removals.
     fn answer_query(&mut self, request: RequestId, query: &JobQuery) -> Outcome {
         let (runtime, now) = self.runtime()?;
         let from: u32 = query.cursor.as_deref().unwrap_or("0").parse()?;

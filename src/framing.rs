@@ -52,6 +52,16 @@ use bytes::{Buf, Bytes};
 
 use crate::wire::FrameFault;
 
+/// A line of less than one part in so many of its chunk is copied out of it.
+const SMALL_PART: usize = 4;
+
+/// What is left of a chunk, and how long the whole was.
+#[derive(Clone)]
+struct Chunk {
+    rest: Bytes,
+    len: usize,
+}
+
 /// U+FEFF in UTF-8, which some writers put before the first line.
 const BOM: [u8; 3] = *b"\xef\xbb\xbf";
 
@@ -64,13 +74,14 @@ const BOM: [u8; 3] = *b"\xef\xbb\xbf";
 /// `None`. A decoder that is emptied after each chunk never holds more than the limit (and a CR) and that chunk, and it looks
 /// at each byte once, whatever the chunks' size.
 ///
-/// A line that lies in one chunk is a slice of it: no copy, but the chunk's memory is kept while the line is. Only
-/// lines that span chunks are put together in memory of their own.
+/// A line that makes up a quarter or more of one chunk is a slice of it: no copy, but the chunk's memory is kept while
+/// the line is. Others are put together in memory of their own: a small line that somebody keeps must not keep a
+/// large chunk.
 #[derive(Clone)]
 pub struct LineDecoder {
     limit: usize,
     /// Chunks, or rests of them, that were not searched yet.
-    unread: VecDeque<Bytes>,
+    unread: VecDeque<Chunk>,
     /// The start of a line that goes on in the next chunk; searched, holds no LF.
     partial: Vec<u8>,
     /// The rest of a line that was reported as too long is being thrown away.
@@ -111,7 +122,7 @@ impl LineDecoder {
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {
-            self.unread.push_back(chunk);
+            self.unread.push_back(Chunk { len: chunk.len(), rest: chunk });
         }
     }
 
@@ -121,7 +132,7 @@ impl LineDecoder {
     ///
     /// When a line is longer than the limit: said as soon as it is, and once. The next call goes on behind it.
     pub fn next_line(&mut self) -> Option<Result<Bytes, LineTooLong>> {
-        while let Some(mut chunk) = self.unread.pop_front() {
+        while let Some(Chunk { rest: mut chunk, len }) = self.unread.pop_front() {
             self.skip_bom(&mut chunk);
             let Some(end) = memchr::memchr(b'\n', &chunk) else {
                 if let Err(too_long) = self.keep(&chunk) {
@@ -129,13 +140,16 @@ impl LineDecoder {
                 }
                 continue;
             };
-            let head = chunk.split_to(end);
+            let mut head = chunk.split_to(end);
             chunk.advance(1);
             if !chunk.is_empty() {
-                self.unread.push_front(chunk);
+                self.unread.push_front(Chunk { rest: chunk, len });
             }
             if mem::take(&mut self.discarding) {
                 continue;
+            }
+            if self.partial.is_empty() && head.len() < len / SMALL_PART {
+                head = Bytes::copy_from_slice(&head);
             }
             let line = self.complete(head);
             if line.is_some() {
@@ -249,7 +263,7 @@ impl fmt::Debug for LineDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LineDecoder")
             .field("limit", &self.limit)
-            .field("unread", &self.unread.iter().map(Bytes::len).sum::<usize>())
+            .field("unread", &self.unread.iter().map(|chunk| chunk.rest.len()).sum::<usize>())
             .field("partial", &self.partial.len())
             .field("discarding", &self.discarding)
             .finish_non_exhaustive()

@@ -15,8 +15,8 @@
 //! 3. *Sleeping is safe*: a driver that sleeps exactly until `poll_timeout()` misses nothing.
 //! 4. *Deadlines move*: after `handle_timeout(now)`, `poll_timeout()` is `None` or later than `now`.
 //!
-//! There is nothing else to know about the order of calls. Inputs never fail and are legal at any time; polling too
-//! often costs nothing and does nothing.
+//! No order of calls is wrong. Inputs never fail and are legal at any time; polling too often costs nothing and does
+//! nothing.
 //!
 //! # The loop
 //!

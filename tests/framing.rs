@@ -242,6 +242,28 @@ fn d38_a_line_within_one_chunk_is_not_copied() {
     assert_eq!(decoder.next_line(), Some(Ok(Bytes::from_static(b"tail"))));
 }
 
+/// One small line that is kept must not keep a large chunk.
+#[test]
+fn d43_a_small_line_is_copied_out_of_a_large_chunk() {
+    let chunk = Bytes::from(
+        [
+            &b"small
+"[..],
+            &[b'x'; 1_000],
+            b"
+",
+        ]
+        .concat(),
+    );
+    let mut decoder = LineDecoder::default();
+    decoder.push(chunk.clone());
+    let small = decoder.next_line().unwrap().unwrap();
+    assert_eq!(small, "small");
+    assert!(!chunk.as_ptr_range().contains(&small.as_ptr()));
+    let large = decoder.next_line().unwrap().unwrap();
+    assert!(chunk.as_ptr_range().contains(&large.as_ptr()));
+}
+
 #[test]
 fn d38_chunks_may_be_pushed_ahead_of_reading() {
     let mut decoder = LineDecoder::new(100);

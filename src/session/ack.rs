@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::config::AckPolicy;
-use crate::session::error::AckError;
+use super::error::AckError;
 use crate::time::Instant;
 
 #[derive(Clone, Debug)]
@@ -72,8 +72,11 @@ impl Acks {
         if self.policy == AckPolicy::OnPoll {
             return self.advance(to, now, batch);
         }
-        if self.holes.len() < MAX_HOLES {
-            self.holes.push_back((from, to));
+        let has_room = self.holes.len() < MAX_HOLES;
+        match self.holes.back_mut() {
+            Some((_, last)) if *last + 1 == from => *last = to,
+            _ if has_room => self.holes.push_back((from, to)),
+            _ => {}
         }
         self.advance(self.processed, now, batch);
     }

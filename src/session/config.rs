@@ -25,7 +25,7 @@ pub struct Limits {
     pub control_frames: usize,
     /// Their bytes, together. 1 MiB: four pages of jobs of the largest size (D43).
     pub control_bytes: usize,
-    /// Pongs among them; beyond it the oldest goes. 16: a peer needs only the last (D43).
+    /// Pongs that may wait beside them; beyond it the oldest goes. 16: a peer needs only the last (D43).
     pub unsent_pongs: usize,
     /// Violations within an attachment before the transport is given up. 64: enough to debug a peer by (D43).
     pub violations: u32,

@@ -9,9 +9,9 @@ use core::time::Duration;
 
 use serde::Deserialize;
 
+use super::error::{CloseReason, DetachReason, Violation};
 use super::requests::{RequestFailure, RequestId};
 use crate::feature::FeatureSet;
-use crate::session::error::{CloseReason, DetachReason, Violation};
 use crate::wire::{
     AgentInfo, Envelope, JobAccepted, JobError, JobId, JobPage, JobQuery, JobResult, JobSubmit, JobSubscribe,
     JobSubscribed, PayloadError, PeerInfo, SessionId, TraceId, WireError,
@@ -70,17 +70,13 @@ impl Delivery {
         self.envelope.event_kind().unwrap_or_default()
     }
 
-    /// The event's body as a `T`: one of [`job_event`](crate::wire::job_event)'s types, or the caller's own.
+    /// The event's body as a `T`, `{}` where there is none: one of [`job_event`](crate::wire::job_event)'s types, or the caller's own.
     ///
     /// # Errors
     ///
     /// When the body has another shape.
     pub fn body<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
-        #[derive(Deserialize)]
-        struct Body<T> {
-            body: T,
-        }
-        self.envelope.payload::<Body<T>>().map(|payload| payload.body)
+        self.envelope.event_body()
     }
 
     /// The whole message.
@@ -100,7 +96,8 @@ pub enum ClientEvent {
     Resumed(Arc<SessionInfo>),
     /// A job was taken (§7.1).
     Accepted {
-        /// The submit that it answers. `None` of a delegated job, or one that was submitted before a reconnect.
+        /// The submit that it answers. `None` of a delegated job, of one that was submitted before a reconnect, and where
+        /// it cannot be told (D12).
         request: Option<RequestId>,
         /// What the runtime says of the job.
         accepted: Box<JobAccepted>,
@@ -130,7 +127,7 @@ pub enum ClientEvent {
     },
     /// A subscription stands (§7.6).
     Subscribed {
-        /// The subscribe that it answers.
+        /// The subscribe that it answers; `None` where that is not an open one.
         request: Option<RequestId>,
         /// What the runtime says of the job.
         subscribed: Box<JobSubscribed>,
@@ -189,17 +186,6 @@ impl ClientEvent {
             _ => None,
         }
     }
-
-    /// Whether it has a place in the sequence that the application can mark.
-    pub(super) fn is_delivery(&self) -> bool {
-        matches!(
-            self,
-            ClientEvent::Event(_)
-                | ClientEvent::Finished { .. }
-                | ClientEvent::Failed { .. }
-                | ClientEvent::Cancelled { .. }
-        )
-    }
 }
 
 /// What a runtime session tells its application.
@@ -214,6 +200,9 @@ pub enum RuntimeEvent {
     /// A job is asked for (§7.1): answer by `accept_job` or `fail_request`. A client whose transport was lost meanwhile
     /// asks again, with the same idempotency key where it gave one: answering such a repetition alike is the
     /// application's (§7.2).
+    ///
+    /// **Answer submits in the order in which they came.** Most clients out there take a `job.accepted` for the answer to
+    /// their oldest submit, whatever it says (§7.1 gives them nothing else to go by).
     Submit {
         /// The request.
         request: RequestId,
@@ -268,8 +257,8 @@ pub enum RuntimeEvent {
     /// There is no transport now; the session can be resumed. It still has deadlines: somebody has to go on calling
     /// `handle_timeout`, or its window never ends.
     Detached(DetachReason),
-    /// The resume window is over, but events wait that nobody acknowledged: the session can still be resumed, until the
-    /// first event that does not fit (D18).
+    /// The resume window is over (D18). `Closed` follows at once, unless events wait that nobody acknowledged: then the
+    /// session can still be resumed, until the first event that does not fit.
     WindowElapsed,
     /// The session has ended. The last event, told exactly once.
     Closed(CloseReason),

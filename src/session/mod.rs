@@ -1,4 +1,16 @@
 //! One session: `Session<Client>` and `Session<Runtime>`.
+//!
+//! | room | what is in it | whose |
+//! |---|---|---|
+//! | `phase`, `timers`, `shared` | where the session stands, its deadlines, how it writes its messages | both |
+//! | `heartbeat` | pings and silence (D21) | both |
+//! | `outbox`, `inbox` | what waits to be sent, and to be polled, with limits (D27, D43) | both |
+//! | `violations` | how often the peer broke the protocol (D43) | both |
+//! | `requests`, `ack`, `reorder` | what was asked (D12), what is processed (D25), the order of events (D28) | client |
+//! | `pending`, `replay`, `pressure`, `tokens` | what it was asked (D8), what can be replayed (D19), back-pressure (D26), resume tokens (D3) | runtime |
+//! | `opening` | the first message on a transport (D9, D13) | runtime |
+//! | `client`, `runtime` | each role's life, commands and dispatch | |
+//! | `config`, `event`, `error` | what the user decides, is told, and got wrong | |
 
 mod ack;
 mod client;
@@ -21,6 +33,7 @@ mod timers;
 mod tokens;
 mod violations;
 
+use alloc::string::ToString;
 use core::fmt;
 
 use bytes::Bytes;
@@ -63,11 +76,7 @@ mod role {
         type State: Clone + Send + 'static;
 
         fn limits(state: &Self::State) -> &Limits;
-        /// Bytes of frames that wait elsewhere than in the inbox.
-        fn held_bytes(state: &Self::State) -> usize;
         fn violation(violation: Violation) -> Self::Event;
-        /// Any frame came.
-        fn heard(session: &mut Session<Self>);
         fn receive(session: &mut Session<Self>, now: Now, envelope: Envelope);
         fn malformed(session: &mut Session<Self>, now: Now, malformed: MalformedFrame);
         fn disconnected(session: &mut Session<Self>, now: Now);
@@ -76,14 +85,21 @@ mod role {
         /// A timer of this role is due.
         fn fire(session: &mut Session<Self>, now: Now, timer: Timer);
         fn next_frame(session: &mut Session<Self>, now: Now) -> Option<Bytes>;
+
+        /// Bytes of frames that wait elsewhere than in the inbox.
+        fn held_bytes(_state: &Self::State) -> usize {
+            0
+        }
+        /// Any frame came.
+        fn frame_came(_session: &mut Session<Self>) {}
         /// An event was polled, or a place in the sequence that has none.
-        fn polled(session: &mut Session<Self>, event: Option<&Self::Event>, seq: u64);
+        fn polled(_session: &mut Session<Self>, _event: Option<&Self::Event>, _seq: u64) {}
         /// The application leaves so much unpolled that the driver is not to read: what is missing may be unread.
-        fn unread(session: &mut Session<Self>, now: Now);
-        /// What is held elsewhere than in the inbox leaves no room for a frame.
-        fn crowded(session: &mut Session<Self>, now: Now);
+        fn reading_paused(_session: &mut Session<Self>) {}
+        /// Lets go of what is held elsewhere than in the inbox.
+        fn make_room(_session: &mut Session<Self>, _now: Now) {}
         /// Sets the timers that follow from this role's state.
-        fn set_timers(session: &mut Session<Self>);
+        fn set_timers(_session: &mut Session<Self>) {}
     }
 }
 
@@ -132,24 +148,20 @@ impl<R: Role> Session<R> {
         if !self.phase().is_attached() {
             return;
         }
-        if !self.admits(message.len()) {
-            R::crowded(self, now);
-            if !self.admits(message.len()) {
-                R::detach(self, now, DetachReason::InboundOverflow);
-            }
-            if !self.phase().is_attached() {
-                self.set_timers();
-                return;
-            }
-        }
-        self.shared.heartbeat.heard(now.mono);
-        R::heard(self);
+        // What is too long is answered and not kept.
         let limit = self.limits().max_frame;
-        if message.len() > limit {
-            let fault = FrameFault::TooLarge { limit };
-            R::malformed(self, now, MalformedFrame { fault, id: None });
-        } else {
-            match Envelope::decode(message) {
+        let is_too_long = message.len() > limit;
+        let kept = if is_too_long { 0 } else { message.len() };
+        if !self.admits(kept, self.limits().inbound_bytes / 2) {
+            R::make_room(self, now);
+        }
+        if self.phase().is_attached() && !self.admits(kept, self.limits().inbound_bytes) {
+            R::detach(self, now, DetachReason::InboundOverflow);
+        }
+        if self.phase().is_attached() {
+            self.shared.heartbeat.heard(now.mono);
+            R::frame_came(self);
+            match decode(message, is_too_long.then_some(limit)) {
                 Ok(envelope) => R::receive(self, now, envelope),
                 Err(malformed) => R::malformed(self, now, malformed),
             }
@@ -164,7 +176,7 @@ impl<R: Role> Session<R> {
         let now = self.tick(now);
         if self.phase().is_attached() {
             self.shared.heartbeat.heard(now.mono);
-            R::heard(self);
+            R::frame_came(self);
             R::malformed(self, now, MalformedFrame { fault, id: None });
         }
         self.set_timers();
@@ -285,8 +297,8 @@ impl<R: Role> Session<R> {
 
 /// What both roles do alike.
 impl<R: Role> Session<R> {
-    fn admits(&self, len: usize) -> bool {
-        self.inbox.admits(len, R::held_bytes(&self.role), self.limits().inbound_bytes)
+    fn admits(&self, len: usize, limit: usize) -> bool {
+        self.inbox.admits(len, R::held_bytes(&self.role), limit)
     }
 
     /// Every call that brings a clock begins here.
@@ -298,7 +310,7 @@ impl<R: Role> Session<R> {
             self.shared.heartbeat.called(previous, mono);
         } else {
             self.shared.heartbeat.heard(mono);
-            R::unread(self, self.shared.clock);
+            R::reading_paused(self);
         }
         self.shared.clock
     }
@@ -319,10 +331,7 @@ impl<R: Role> Session<R> {
         self.shared.heartbeat.pinged(now.mono);
         if self.shared.outbox.wants_ping() {
             let nonce = self.shared.mint_nonce();
-            let payload = Ping {
-                nonce: Some(nonce.as_str().into()),
-                sent_at: Some(alloc::string::ToString::to_string(&now.wall).into()),
-            };
+            let payload = Ping { nonce: Some(nonce.as_str().into()), sent_at: Some(now.wall.to_string().into()) };
             let frame = self.shared.frame(MessageType::SessionPing, &payload);
             self.shared.outbox.set_ping(frame);
         }
@@ -341,8 +350,7 @@ impl<R: Role> Session<R> {
         if nonce.len() > MAX_ID_LEN {
             return self.tolerate(bad_payload(MessageType::SessionPing, "the nonce is too long"), id.as_deref());
         }
-        let payload =
-            Pong { ping_nonce: Some(nonce), received_at: Some(alloc::string::ToString::to_string(&now.wall).into()) };
+        let payload = Pong { ping_nonce: Some(nonce), received_at: Some(now.wall.to_string().into()) };
         let frame = self.shared.frame(MessageType::SessionPong, &payload);
         self.shared.outbox.push_pong(frame, R::limits(&self.role));
     }
@@ -367,6 +375,17 @@ impl<R: Role> Session<R> {
             self.push(R::violation(Violation { error, message_id: message_id.map(Into::into) }), 0);
         }
     }
+}
+
+/// Decodes a message; one that is over the `limit` only as far as its answer must name it.
+fn decode(message: Bytes, limit: Option<usize>) -> Result<Envelope, MalformedFrame> {
+    let decoded = Envelope::decode(message);
+    let Some(limit) = limit else { return decoded };
+    let id = match decoded {
+        Ok(envelope) => envelope.id().map(|id| (*id).into()),
+        Err(malformed) => malformed.id,
+    };
+    Err(MalformedFrame { fault: FrameFault::TooLarge { limit }, id })
 }
 
 fn bad_payload(message: MessageType, detail: &str) -> ProtocolError {

@@ -151,10 +151,9 @@ fn invalid(why: impl core::fmt::Display, to: Addressee) -> Refusal {
 }
 
 fn check_credentials(auth: Option<Credentials>, to: &Addressee) -> Result<Credentials, Refusal> {
-    let usable = auth.filter(|auth| match auth.scheme.as_str() {
-        "" => false,
-        "bearer" => auth.token.as_ref().is_some_and(|token| !token.is_empty()),
-        _ => true,
+    let usable = auth.filter(|auth| {
+        let has_token = || auth.token.as_ref().is_some_and(|token| !token.is_empty());
+        !auth.scheme.is_empty() && (!auth.scheme.eq_ignore_ascii_case("bearer") || has_token())
     });
     usable.ok_or_else(|| Refusal {
         error: WireError::new(ErrorCode::Unauthenticated, "credentials are missing"),
@@ -255,7 +254,8 @@ impl Hello {
         &self.features
     }
 
-    /// Opens the session: the welcome is ready to be sent (A1, A4).
+    /// Opens the session: the welcome is ready to be sent (A1, A4). Whoever has held messages that came behind the hello
+    /// (D9) feeds them now, before the welcome is polled.
     #[must_use]
     pub fn accept(self, now: Now, config: Arc<RuntimeConfig>, grant: Grant) -> Session<Runtime> {
         Session::accept(now, config, grant, self.peer, &self.features)

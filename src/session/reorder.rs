@@ -25,7 +25,7 @@ pub(super) struct Reorder {
     received: u64,
     held: BTreeMap<u64, Envelope>,
     held_bytes: usize,
-    /// Since when the first of them waits for the same hole.
+    /// Since when they wait; anew when some of them were let go.
     since: Option<Instant>,
     /// A resume was tried for the hole that begins here.
     retried: Option<u64>,

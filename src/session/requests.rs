@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use core::fmt;
+use core::time::Duration;
 
 use crate::time::Instant;
 use crate::wire::{JobId, MessageType, TraceId, WireError};
@@ -25,7 +26,8 @@ pub enum RequestFailure {
     /// The runtime refused it.
     #[error("refused: {0}")]
     Refused(WireError),
-    /// No answer came in time (D12).
+    /// No answer came in time (D12). Whether a submit was taken is not known: repeat it with the same
+    /// `idempotency_key`. An answer that comes late after all is swallowed.
     #[error("no answer came in time")]
     TimedOut,
     /// The transport was lost, or the session ended, before an answer came. Whether a submit was taken is not known:
@@ -53,8 +55,9 @@ struct Open {
     /// Of a submit.
     trace_id: Option<TraceId>,
     deadline: Instant,
-    /// Past its deadline: it stays to swallow its late answer.
+    /// Past its deadline: it stays to swallow its late answer, for as long again.
     is_tombstone: bool,
+    forgotten_at: Instant,
 }
 
 /// Which request an answer ends.
@@ -90,7 +93,7 @@ impl Requests {
         message: MessageType,
         job_id: Option<JobId>,
         trace_id: Option<TraceId>,
-        deadline: Instant,
+        (now, timeout): (Instant, Duration),
         limit: usize,
     ) -> RequestId {
         self.last += 1;
@@ -106,8 +109,9 @@ impl Requests {
             message,
             job_id,
             trace_id,
-            deadline,
+            deadline: now + timeout,
             is_tombstone: false,
+            forgotten_at: now + timeout + timeout,
         });
         id
     }
@@ -125,6 +129,11 @@ impl Requests {
         }
         oldest.is_tombstone = true;
         Some(oldest.id)
+    }
+
+    /// A peer that lost one answer must not have every later one swallowed in its place.
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.open.retain(|open| !open.is_tombstone || open.forgotten_at > now);
     }
 
     /// The transport is gone: the next request that fails by it.

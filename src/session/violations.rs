@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::mem::{Discriminant, discriminant};
 
+use super::error::ProtocolError;
 use crate::feature::Feature;
-use crate::session::error::ProtocolError;
 use crate::wire::MessageType;
 
 /// What is to be done about a violation.

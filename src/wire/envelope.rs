@@ -8,6 +8,7 @@ use core::fmt;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::frame_fault::{FrameFault, MalformedFrame};
 use super::id::{JobId, SessionId, TraceId};
@@ -167,6 +168,18 @@ impl Envelope {
             (_, 0) => b"{}",
             (start, end) => self.frame.get(start as usize..end as usize).unwrap_or(b"{}"),
         }
+    }
+
+    /// The `body` member of the payload as a `T`; absent and null read as `{}`.
+    pub(crate) fn event_body<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
+        #[derive(Deserialize)]
+        struct Body<'a> {
+            #[serde(borrow, default)]
+            body: Option<&'a RawValue>,
+        }
+        let body = self.payload::<Body<'a>>()?.body.map_or("{}", RawValue::get);
+        serde_json::from_str(body)
+            .map_err(|error| PayloadError { type_name: self.type_name().into(), reason: reason(&error) })
     }
 
     /// Reads the payload as a `T`: one of the payload types of [`wire`](crate::wire), or the caller's own.

@@ -133,6 +133,7 @@ impl JobAccepted {
 impl JobAccepted {
     /// As much of it as may be sent under these features.
     pub(crate) fn within(mut self, features: &FeatureSet) -> JobAccepted {
+        self.lease = self.lease.within(features);
         if !features.contains(Feature::LeaseExpiresAt) {
             self.lease_constraints = None;
         }

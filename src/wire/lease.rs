@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::raw::RawJson;
 use super::secret::CredentialValue;
-use crate::feature::Feature;
+use crate::feature::{Feature, FeatureSet};
 use crate::time::Timestamp;
 
 /// A lease: capability namespaces and their patterns (§9.2), as JSON. The session layer does not enforce it.
@@ -53,6 +53,16 @@ impl Lease {
     #[must_use]
     pub fn grants(&self) -> Option<BTreeMap<String, Vec<String>>> {
         self.0.parse().ok()
+    }
+
+    /// As much of it as may be sent under these features.
+    pub(crate) fn within(self, features: &FeatureSet) -> Lease {
+        if self.features().all(|feature| features.contains(feature)) {
+            return self;
+        }
+        let mut members: BTreeMap<String, RawJson> = self.0.parse().unwrap_or_default();
+        members.retain(|name, _| Feature::from_name(name).is_none_or(|feature| features.contains(feature)));
+        RawJson::new(&members).map(Lease).unwrap_or_default()
     }
 
     /// The features without which this lease may not be sent (§9.6, §9.7).

@@ -1,6 +1,6 @@
 //! The four sentences of the contract, in every phase.
 
-use arcp_proto::wire::{JobQuery, JobSubmit, RawJson};
+use arcp_proto::wire::{FrameFault, JobQuery, JobSubmit, RawJson};
 use arcp_proto::{Client, ClientEvent, Instant, Now, Role, Runtime, Session};
 use bytes::Bytes;
 
@@ -219,15 +219,29 @@ struct AnyOrder(Bytes, Now);
 impl OnEither<()> for AnyOrder {
     fn on<R: Role>(self, session: &mut Session<R>) {
         let AnyOrder(input, now) = self;
-        let past = Now::new(Instant::ZERO, now.wall);
-        session.handle_activity(past);
-        session.handle_input(past, input.clone());
-        session.handle_disconnect(past);
-        session.handle_disconnect(now);
-        session.handle_input(now, input);
-        session.handle_timeout(past);
-        let _ = sent(session, past);
-        while session.poll_event().is_some() {}
+        let times = [Now::new(Instant::ZERO, now.wall), now, now.after(secs(61)), Now::new(Instant::MAX, now.wall)];
+        // Orders of the seven calls from all over the 5040, each call at another of the times.
+        for order in (0..5_040).step_by(11) {
+            let mut session = session.clone();
+            let mut calls: Vec<usize> = (0..7).collect();
+            let (mut rest, mut place) = (order, 7);
+            while !calls.is_empty() {
+                let call = calls.remove(rest % place);
+                let at = times[(order + call) % times.len()];
+                (rest, place) = (rest / place, place - 1);
+                match call {
+                    0 => session.handle_activity(at),
+                    1 => session.handle_input(at, input.clone()),
+                    2 => session.handle_disconnect(at),
+                    3 => session.handle_timeout(at),
+                    4 => session.handle_malformed(at, FrameFault::NotUtf8),
+                    5 => drop(sent(&mut session, at)),
+                    _ => while session.poll_event().is_some() {},
+                }
+            }
+            session.handle_timeout(times[3]);
+            assert_eq!(session.poll_timeout(), None);
+        }
     }
 }
 

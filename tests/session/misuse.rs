@@ -201,3 +201,27 @@ fn d34_an_answer_that_names_its_job_on_the_envelope_alone_is_understood() {
     let [ClientEvent::Accepted { request: answered, accepted }] = &events[..] else { panic!("{events:?}") };
     assert_eq!((*answered, accepted.job_id.as_str()), (Some(request), "job_9"));
 }
+
+/// A frame that the runtime cannot take is no reason to believe another one refused.
+#[test]
+fn d12_an_error_about_a_frame_without_an_id_refuses_no_request() {
+    let runtime = RuntimeConfig { limits: Limits { max_frame: 2_000, ..Limits::default() }, ..runtime_config() };
+    let mut pair = Pair::connected_with(client_config(), runtime).unjudged();
+    let small = pair.client.submit(pair.now, &JobSubmit::new("a", RawJson::null())).unwrap();
+    let text = format!("\"{}\"", "x".repeat(3_000));
+    let large = pair.client.submit(pair.now, &JobSubmit::new("a", RawJson::from_text(&text).unwrap())).unwrap();
+    pair.flush();
+    let now = pair.now;
+    pair.runtime().handle_input(now, bytes::Bytes::from_static(b"not json"));
+    pair.runtime().handle_malformed(now, FrameFault::TooLarge { limit: 7 });
+    pair.flush();
+    let refused: Vec<_> = pair
+        .take_client_events()
+        .into_iter()
+        .filter_map(|event| match event {
+            ClientEvent::RequestFailed { request, failure: RequestFailure::Refused(_) } => Some(request),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(refused, [large], "{small} is still open");
+}

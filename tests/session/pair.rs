@@ -408,6 +408,10 @@ impl Pair {
     fn assert_drained(&mut self) {
         assert!(self.client_stalled || self.client.poll_transmit(self.now).is_none());
         assert!(self.client.poll_event().is_none());
+        if let Some(runtime) = &mut self.runtime {
+            assert!(self.runtime_stalled || runtime.poll_transmit(self.now).is_none());
+            assert!(runtime.poll_event().is_none());
+        }
     }
 
     /// The transport breaks, and both sides learn it; what was on its way is lost.

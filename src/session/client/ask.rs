@@ -20,8 +20,8 @@ impl Session<Client> {
     ///
     /// # Errors
     ///
-    /// When the session is not open, a feature is missing (`name@version`, `expires_at`, a budget, a model), or
-    /// too much waits already.
+    /// When the session is not open, a feature is missing (`name@version`, `expires_at`, a budget, a model), the runtime
+    /// could not take it (too large, nested too deep, no agent), or too much waits already. So for all requests.
     pub fn submit(&mut self, now: Now, submit: &JobSubmit) -> Result<RequestId, SendError> {
         self.submit_with(now, submit, None)
     }
@@ -121,8 +121,8 @@ impl Session<Client> {
             return Err(SendError::TooManyRequests(limit));
         }
         let message_id = self.queue(message, job_id, trace_id, payload)?;
-        let deadline = now.mono + self.role.config.request_timeout;
-        let request = self.role.requests.add(message_id.as_str(), message, job_id.cloned(), trace_id, deadline, limit);
+        let time = (now.mono, self.role.config.request_timeout);
+        let request = self.role.requests.add(message_id.as_str(), message, job_id.cloned(), trace_id, time, limit);
         self.set_timers();
         Ok(request)
     }

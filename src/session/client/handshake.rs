@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::super::ack::Acks;
 use super::super::config::ClientConfig;
+use super::super::error::{CloseReason, DetachReason, ProtocolError, ResumeRefusal};
 use super::super::event::{ClientEvent, SessionInfo};
 use super::super::heartbeat::Cadence;
 use super::super::inbox::Inbox;
@@ -19,7 +20,6 @@ use super::super::timers::Timer;
 use super::super::{Session, bad_payload};
 use super::{Client, State};
 use crate::feature::Feature;
-use crate::session::error::{CloseReason, DetachReason, ProtocolError, ResumeRefusal};
 use crate::time::Now;
 use crate::wire::{
     ClientCapabilities, Envelope, Hello, MessageType, ResumeClaim, Seconds, SessionError, SessionId, Welcome, WireError,
@@ -172,7 +172,9 @@ impl Session<Client> {
         self.shared.heartbeat.start(now.mono, heartbeat_interval);
         self.shared.timers.set(Timer::Handshake, None);
         self.shared.timers.set(Timer::ResumeWindow, None);
-        self.role.token = welcome.resume_token.filter(|token| !token.is_empty());
+        // A peer that does not rotate its token may leave it out of the welcome to a resume.
+        let kept = self.role.token.take().filter(|_| is_resume);
+        self.role.token = welcome.resume_token.filter(|token| !token.is_empty()).or(kept);
         self.role.info = Some(Arc::clone(&info));
         self.role.acks.attached();
         let event = if is_resume { ClientEvent::Resumed(info) } else { ClientEvent::Connected(info) };

@@ -11,6 +11,9 @@ use bytes::Bytes;
 use super::Session;
 use super::ack::Acks;
 use super::config::{ClientConfig, Farewell, Limits};
+use super::error::{
+    AckError, CloseReason, ConnectFailure, DetachReason, ProtocolError, ResumeError, SendError, Violation,
+};
 use super::event::{ClientEvent, SessionInfo};
 use super::phase::{Phase, Step};
 use super::reorder::Reorder;
@@ -18,7 +21,6 @@ use super::requests::{RequestFailure, Requests};
 use super::role::Machine;
 use super::timers::Timer;
 use crate::feature::Feature;
-use crate::session::error::{AckError, CloseReason, ConnectFailure, DetachReason, ResumeError, SendError, Violation};
 use crate::time::Now;
 use crate::wire::{Ack, Bye, Credentials, Envelope, MalformedFrame, MessageType, ResumeToken};
 
@@ -57,7 +59,10 @@ impl Session<Client> {
     /// When the session is not detached (or its window has run out just now), the runtime gave no token to resume
     /// with, or too many events wait to be polled.
     pub fn resume(&mut self, now: Now) -> Result<(), ResumeError> {
-        self.handle_timeout(now);
+        if self.phase() == Phase::Detached {
+            // The window may have run out just now.
+            self.handle_timeout(now);
+        }
         match self.phase() {
             Phase::Detached => {}
             Phase::Closed => return Err(ResumeError::Closed),
@@ -216,8 +221,6 @@ impl Machine for Client {
         ClientEvent::Violation(violation)
     }
 
-    fn heard(_session: &mut Session<Client>) {}
-
     fn receive(session: &mut Session<Client>, now: Now, envelope: Envelope) {
         if session.phase().is_handshake() {
             session.receive_in_handshake(now, &envelope);
@@ -228,8 +231,7 @@ impl Machine for Client {
 
     fn malformed(session: &mut Session<Client>, now: Now, malformed: MalformedFrame) {
         let is_handshake = session.phase().is_handshake();
-        let too_many =
-            session.violate(crate::session::error::ProtocolError::Malformed(malformed.fault), malformed.id.as_deref());
+        let too_many = session.violate(ProtocolError::Malformed(malformed.fault), malformed.id.as_deref());
         if is_handshake {
             Client::detach(session, now, DetachReason::HandshakeFailed);
         } else if too_many {
@@ -306,7 +308,7 @@ impl Machine for Client {
         let batch = session.role.config.ack_batch;
         match event {
             Some(ClientEvent::EventsLost { from, to }) => session.role.acks.skipped(*from, *to, now, batch),
-            Some(event) if seq != 0 && event.is_delivery() => {
+            Some(event) if event.seq().is_some() => {
                 session.role.acks.polled(seq, now, batch);
                 session.tell_lag();
             }
@@ -315,11 +317,11 @@ impl Machine for Client {
         }
     }
 
-    fn unread(session: &mut Session<Client>, now: Now) {
-        session.role.order.restart(now.mono);
+    fn reading_paused(session: &mut Session<Client>) {
+        session.role.order.restart(session.shared.clock.mono);
     }
 
-    fn crowded(session: &mut Session<Client>, now: Now) {
+    fn make_room(session: &mut Session<Client>, now: Now) {
         if session.role.order.held_bytes() > 0 {
             session.give_up_hole(now, u64::MAX);
         }

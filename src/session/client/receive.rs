@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 
 use super::super::config::GapPolicy;
+use super::super::error::{CloseReason, DetachReason, ProtocolError};
 use super::super::event::{ClientEvent, Delivery};
 use super::super::phase::Phase;
 use super::super::reorder::Offer;
@@ -12,7 +13,6 @@ use super::super::role::Machine;
 use super::super::{Session, bad_payload};
 use super::Client;
 use crate::feature::Feature;
-use crate::session::error::{CloseReason, DetachReason, ProtocolError};
 use crate::time::Now;
 use crate::wire::job_event::feature_of_kind;
 use crate::wire::{
@@ -26,6 +26,7 @@ impl Session<Client> {
         if !is_ours {
             return self.offended(now, ProtocolError::WrongSession, &envelope);
         }
+        self.role.requests.forget(now.mono);
         match envelope.message_type() {
             None => {
                 let id = envelope.id();
@@ -235,13 +236,15 @@ impl Session<Client> {
         let request_id = accepted.request_id.as_deref().or(accepted.reply_to.as_deref());
         let trace_id = envelope.trace_id().or(accepted.trace_id);
         accepted.trace_id = trace_id;
+        let request_is_named = request_id.is_some();
         let is_child = accepted.parent_job_id.is_some() || accepted.delegate_id.is_some();
         let matched = self.role.requests.accepted(Clues { request_id, trace_id, ..Clues::default() }, is_child);
         self.heard_of_job(envelope);
         let request = match matched {
-            Match::Late => return Ok(()),
+            // Where it names nothing it may be another's, and the job is real in any case.
+            Match::Late if request_is_named => return Ok(()),
             Match::Request(request) => Some(request),
-            Match::Nothing => None,
+            Match::Late | Match::Nothing => None,
         };
         self.push(ClientEvent::Accepted { request, accepted: Box::new(accepted) }, envelope.frame().len());
         Ok(())

@@ -5,12 +5,12 @@ use alloc::string::String;
 use serde::Serialize;
 
 use super::super::Session;
+use super::super::error::AnswerError;
 use super::super::pending::{Answer, Pending};
 use super::super::requests::RequestId;
 use super::super::shared::Shared;
 use super::Runtime;
 use crate::feature::Feature;
-use crate::session::error::AnswerError;
 use crate::time::Now;
 use crate::wire::{
     ErrorCode, JobAccepted, JobCancelled, JobId, JobPage, JobSubscribed, Jobs, MessageType, RawJson, SessionError,
@@ -22,7 +22,8 @@ use crate::wire::{
 /// An answer that comes too late is an [`AnswerError::UnknownRequest`] and no harm; only a submit outlives its
 /// transport: its answer is kept for the client's repetition (D8).
 impl Session<Runtime> {
-    /// Takes the job of a `Submit` (§7.1). Where the submit's transport has been lost meanwhile, the answer is kept for a
+    /// Takes the job of a `Submit` (§7.1). **Answer submits in the order in which they came**: most clients out there take
+    /// this for the answer to their oldest submit, whatever it says. Where the submit's transport has been lost meanwhile, the answer is kept for a
     /// repetition of the same message, and not sent (D8).
     ///
     /// # Errors

@@ -98,13 +98,17 @@ impl Session<Runtime> {
     /// until the client is heard after the welcome was handed out; a token before that is retired now. A registry that
     /// finds sessions by [`ResumeToken::digest`] keeps the presented one beside the next until the following resume.
     ///
+    /// Whoever has held messages that came behind the resume (D9) feeds them now, before the welcome is polled: what comes
+    /// after counts as the client's word that it has the new token.
+    ///
     /// From here on `poll_transmit` speaks to the new transport alone, and [`attachment`](Session::attachment) has
     /// grown: bytes of an older transport must not be fed in any more.
     ///
     /// # Errors
     ///
-    /// When the attempt does not fit the session: the token, the principal or the place in the sequence. Then nothing
-    /// has changed, and the session's token is still good.
+    /// When the attempt does not fit the session (the token, the session id, the principal, the place in the sequence), or
+    /// the session has ended or too many of its events wait to be polled. Then the token is still good, and nothing has
+    /// changed but what time itself changed: deadlines that are due are handled first.
     pub fn resume(
         &mut self,
         now: Now,

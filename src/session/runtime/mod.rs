@@ -16,6 +16,7 @@ pub use send::Interest;
 
 use super::Session;
 use super::config::{Limits, RuntimeConfig};
+use super::error::{CloseReason, DetachReason, ProtocolError, Violation};
 use super::event::RuntimeEvent;
 use super::pending::Pendings;
 use super::phase::{Phase, Step};
@@ -25,7 +26,6 @@ use super::role::Machine;
 use super::timers::Timer;
 use super::tokens::Tokens;
 use crate::feature::Feature;
-use crate::session::error::{CloseReason, DetachReason, Violation};
 use crate::time::{Instant, Now};
 use crate::wire::{
     AgentInfo, Bye, Envelope, ErrorCode, MalformedFrame, MessageType, PeerInfo, Principal, SessionError, WireError,
@@ -66,7 +66,8 @@ struct Closing {
 
 impl Session<Runtime> {
     /// Ends the session: what was emitted goes out first, for at most [`RuntimeConfig::close_timeout`], then
-    /// `session.bye` with the reason (A14, D32), then `Closed`. At once where there is no transport.
+    /// `session.bye` with the reason (A14, D32), then `Closed`. At once where there is no transport. What is emitted from
+    /// here on is recorded and not sent.
     pub fn shutdown(&mut self, now: Now, reason: &str) {
         let now = self.tick(now);
         match self.phase() {
@@ -173,16 +174,16 @@ impl Session<Runtime> {
         self.judge_writable();
     }
 
-    fn error_frame(&mut self, error: &WireError, request_id: Option<&str>, job_id: Option<&str>) -> Bytes {
-        let mut payload = SessionError::new(error.clone(), request_id, job_id);
+    /// An error names the message that it is about, or nothing that was ever sent: one that names no message at all
+    /// fails a client's oldest request (D12), which it need not be about.
+    fn error_frame(&mut self, error: &WireError, message_id: Option<&str>, job_id: Option<&str>) -> Bytes {
+        let mut payload = SessionError::new(error.clone(), Some(message_id.unwrap_or("none")), job_id);
         payload.reply_to = payload.request_id.clone().filter(|_| self.role.config.dialect.mirrored_reply_to);
         self.shared.frame_of(MessageType::SessionError, job_id, None, None, &payload).unwrap_or_default()
     }
 
-    /// Gives the transport up with an error. It names the message that was the last straw, or nothing that was ever
-    /// sent: an error that names no message fails a client's oldest request (D12), which this one is not about.
     fn cut_off_with(&mut self, now: Now, reason: DetachReason, error: &WireError, message_id: Option<&str>) {
-        let frame = self.error_frame(error, Some(message_id.unwrap_or("none")), None);
+        let frame = self.error_frame(error, message_id, None);
         self.cut_off(now, reason, [frame]);
     }
 }
@@ -234,16 +235,12 @@ impl Machine for Runtime {
         &state.config.limits
     }
 
-    fn held_bytes(_state: &State) -> usize {
-        0
-    }
-
     fn violation(violation: Violation) -> RuntimeEvent {
         RuntimeEvent::Violation(violation)
     }
 
     /// The client speaks after the welcome was handed out: it has the new token.
-    fn heard(session: &mut Session<Runtime>) {
+    fn frame_came(session: &mut Session<Runtime>) {
         if session.shared.outbox.has_opened() {
             session.role.tokens.retire_presented();
         }
@@ -255,7 +252,7 @@ impl Machine for Runtime {
 
     fn malformed(session: &mut Session<Runtime>, now: Now, malformed: MalformedFrame) {
         let id = malformed.id.as_deref();
-        session.offended(now, crate::session::error::ProtocolError::Malformed(malformed.fault), id, true);
+        session.offended(now, ProtocolError::Malformed(malformed.fault), id, true);
     }
 
     fn disconnected(session: &mut Session<Runtime>, now: Now) {
@@ -305,12 +302,4 @@ impl Machine for Runtime {
         }
         frame
     }
-
-    fn polled(_session: &mut Session<Runtime>, _event: Option<&RuntimeEvent>, _seq: u64) {}
-
-    fn unread(_session: &mut Session<Runtime>, _now: Now) {}
-
-    fn crowded(_session: &mut Session<Runtime>, _now: Now) {}
-
-    fn set_timers(_session: &mut Session<Runtime>) {}
 }

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use super::super::error::{DetachReason, ProtocolError};
 use super::super::event::RuntimeEvent;
 use super::super::pending::{Answer, Intake};
 use super::super::phase::Phase;
@@ -9,7 +10,6 @@ use super::super::requests::RequestId;
 use super::super::{Session, bad_payload};
 use super::Runtime;
 use crate::feature::Feature;
-use crate::session::error::{DetachReason, ProtocolError};
 use crate::time::Now;
 use crate::wire::{
     Ack, Bye, Envelope, ErrorCode, JobAccepted, JobCancel, JobId, JobQuery, JobStatus, JobSubmit, JobSubscribe,

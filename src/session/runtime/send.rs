@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::super::Session;
 use super::super::config::Overflow;
+use super::super::error::{CloseReason, DetachReason, SendError};
 use super::super::event::{RuntimeEvent, SendCredit};
 use super::super::phase::Phase;
 use super::super::replay::{Capacity, Evictable, Fit};
 use super::super::shared::Shared;
 use super::Runtime;
 use crate::feature::Feature;
-use crate::session::error::{CloseReason, DetachReason, SendError};
 use crate::time::{Now, Timestamp};
 use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, features_of_status, kind};
 use crate::wire::{ErrorCode, JobError, JobId, JobResult, JobStatus, MessageType, RawJson, SEQ_LIMIT, WireError};
@@ -31,6 +31,14 @@ struct EventPayload<'a, B: ?Sized> {
     body: &'a B,
 }
 
+/// Whether the body that [`EventPayload`] wrote is an object. Quotes within ids and kinds are escaped, so the first such
+/// text is the member itself.
+fn has_object_body(frame: &[u8]) -> bool {
+    const MEMBER: &[u8] = b"\",\"body\":";
+    let body = memchr::memmem::find(frame, MEMBER).map(|at| at + MEMBER.len());
+    body.and_then(|at| frame.get(at)) == Some(&b'{')
+}
+
 #[derive(Serialize)]
 struct BackPressureBody<'a> {
     phase: &'a str,
@@ -47,8 +55,8 @@ impl Session<Runtime> {
     ///
     /// # Errors
     ///
-    /// When it does not fit now ([`SendError::Blocked`]) or ever, or needs a feature that was not negotiated. Nothing
-    /// was recorded then.
+    /// When it does not fit now ([`SendError::Blocked`]) or ever, needs a feature that was not negotiated, or is none that
+    /// a client could take ([`SendError::Invalid`]); and when the session is closed. Nothing was recorded then.
     ///
     /// ```
     /// # use arcp_proto::{SendError, Session, Now, Runtime};
@@ -224,6 +232,9 @@ impl Session<Runtime> {
         if let Some(why) = Shared::unsendable(&frame, Some(job.as_str())) {
             return Err(SendError::Invalid(why));
         }
+        if message == MessageType::JobEvent && !has_object_body(&frame) {
+            return Err(SendError::Invalid("an event's body is an object"));
+        }
         let limit = self.role.config.limits.max_frame.min(self.role.config.replay_bytes);
         if frame.len() > limit {
             return Err(SendError::TooLarge { len: frame.len(), limit });
@@ -232,6 +243,7 @@ impl Session<Runtime> {
         self.role.window.push(frame);
         self.press(now, job, message != MessageType::JobEvent);
         self.follow_eviction(now);
+        self.judge_writable();
         self.set_timers();
         Ok(seq)
     }
