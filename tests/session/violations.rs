@@ -271,7 +271,7 @@ fn d39_a_frame_of_one_mebibyte_passes_and_one_byte_more_does_not() {
         let violations = runtime_violations(&mut runtime);
         let too_large = ProtocolError::Malformed(FrameFault::TooLarge { limit: 1 << 20 });
         let violation = Violation { error: too_large, message_id: Some("x".into()) };
-        assert_eq!(violations, [violation.clone()]);
+        assert_eq!(violations, std::slice::from_ref(&violation));
         answered(&mut runtime, Some("x"));
         lives_on(&mut runtime);
         let mut client = open();
