@@ -46,9 +46,13 @@ pub enum SendError {
     Json(String),
 }
 
-impl From<serde_json::Error> for SendError {
-    fn from(error: serde_json::Error) -> SendError {
-        SendError::Json(alloc::format!("{error}"))
+impl From<Unsendable> for SendError {
+    fn from(error: Unsendable) -> SendError {
+        match error {
+            Unsendable::Json(error) => SendError::Json(error),
+            Unsendable::Invalid(why) => SendError::Invalid(why),
+            Unsendable::TooLarge { len, limit } => SendError::TooLarge { len, limit },
+        }
     }
 }
 
@@ -85,9 +89,27 @@ pub enum AnswerError {
     Json(String),
 }
 
-impl From<serde_json::Error> for AnswerError {
-    fn from(error: serde_json::Error) -> AnswerError {
-        AnswerError::Json(alloc::format!("{error}"))
+impl From<Unsendable> for AnswerError {
+    fn from(error: Unsendable) -> AnswerError {
+        match error {
+            Unsendable::Json(error) => AnswerError::Json(error),
+            Unsendable::Invalid(why) => AnswerError::Invalid(why),
+            Unsendable::TooLarge { len, limit } => AnswerError::TooLarge { len, limit },
+        }
+    }
+}
+
+/// Why a frame with a payload of the application's cannot be sent.
+#[derive(Clone, Debug)]
+pub(super) enum Unsendable {
+    Json(String),
+    Invalid(&'static str),
+    TooLarge { len: usize, limit: usize },
+}
+
+impl From<serde_json::Error> for Unsendable {
+    fn from(error: serde_json::Error) -> Unsendable {
+        Unsendable::Json(alloc::format!("{error}"))
     }
 }
 

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::error::Unsendable;
 use super::heartbeat::{Cadence, Heartbeat};
 use super::outbox::Outbox;
 use super::phase::{Phase, PhaseCell};
@@ -64,6 +65,29 @@ impl Write for ShortText {
     }
 }
 
+/// What a frame is about, beside its payload.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) message: MessageType,
+    pub(super) job_id: Option<&'a str>,
+    pub(super) trace_id: Option<TraceId>,
+    pub(super) event_seq: Option<u64>,
+}
+
+impl<'a> About<'a> {
+    pub(super) fn new(message: MessageType, job_id: Option<&'a str>) -> About<'a> {
+        About { message, job_id, trace_id: None, event_seq: None }
+    }
+}
+
+/// Whether every receiver would refuse the frame for its nesting (D39). Only what has so many brackets at all can be
+/// nested so deep.
+fn is_too_deep(frame: &Bytes) -> bool {
+    let brackets = memchr::memchr2_iter(b'[', b'{', frame).take(MAX_DEPTH + 1).count();
+    brackets > MAX_DEPTH
+        && Envelope::decode(frame.clone()).is_err_and(|malformed| malformed.fault == FrameFault::TooDeep)
+}
+
 impl Shared {
     pub(super) fn new(now: Now, phase: Phase, letter: char, prefix: &str, cadence: Cadence) -> Shared {
         let mut end = prefix.len().min(MAX_PREFIX);
@@ -102,45 +126,42 @@ impl Shared {
     /// A frame of this session without job, trace and place in the sequence. Its payload is one of ours, which can
     /// always be written.
     pub(super) fn frame<P: Serialize>(&mut self, message: MessageType, payload: &P) -> Bytes {
-        self.frame_of(message, None, None, None, payload).unwrap_or_default()
+        self.frame_about(About::new(message, None), payload)
     }
 
-    pub(super) fn frame_of<P: Serialize + ?Sized>(
+    /// [`frame`](Shared::frame) with more of a header.
+    pub(super) fn frame_about<P: Serialize>(&mut self, about: About<'_>, payload: &P) -> Bytes {
+        self.write(about, payload).map(|(_, frame)| frame).unwrap_or_default()
+    }
+
+    /// A frame with a payload of the application's, and its message id.
+    pub(super) fn checked_frame<P: Serialize + ?Sized>(
         &mut self,
-        message: MessageType,
-        job_id: Option<&str>,
-        trace_id: Option<TraceId>,
-        event_seq: Option<u64>,
+        about: About<'_>,
         payload: &P,
-    ) -> Result<Bytes, serde_json::Error> {
-        self.named_frame(message, job_id, trace_id, event_seq, payload).map(|(_, frame)| frame)
-    }
-
-    /// Why a peer could not take this frame, if it could not: an id or a nesting that every receiver refuses (§B, D39).
-    pub(super) fn unsendable(frame: &Bytes, job_id: Option<&str>) -> Option<&'static str> {
-        if job_id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_LEN) {
-            return Some("a job id has 1 to 256 bytes");
+        limit: usize,
+    ) -> Result<(ShortText, Bytes), Unsendable> {
+        let (id, frame) = self.write(about, payload)?;
+        if about.job_id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_LEN) {
+            Err(Unsendable::Invalid("a job id has 1 to 256 bytes"))
+        } else if is_too_deep(&frame) {
+            Err(Unsendable::Invalid("it is nested deeper than 128"))
+        } else if frame.len() > limit {
+            Err(Unsendable::TooLarge { len: frame.len(), limit })
+        } else {
+            Ok((id, frame))
         }
-        // Only what has so many brackets at all can be nested so deep.
-        let brackets = memchr::memchr2_iter(b'[', b'{', frame).take(MAX_DEPTH + 1).count();
-        let is_deep = brackets > MAX_DEPTH
-            && Envelope::decode(frame.clone()).is_err_and(|malformed| malformed.fault == FrameFault::TooDeep);
-        is_deep.then_some("it is nested deeper than 128")
     }
 
-    /// A frame and its message id.
-    pub(super) fn named_frame<P: Serialize + ?Sized>(
+    fn write<P: Serialize + ?Sized>(
         &mut self,
-        message: MessageType,
-        job_id: Option<&str>,
-        trace_id: Option<TraceId>,
-        event_seq: Option<u64>,
+        about: About<'_>,
         payload: &P,
     ) -> Result<(ShortText, Bytes), serde_json::Error> {
+        let About { message, job_id, trace_id, event_seq } = about;
         let id = self.mint("msg");
         let session_id = self.session_id.as_ref().map(SessionId::as_str);
-        let header = Header { id: id.as_str(), message, session_id, trace_id, job_id, event_seq };
-        let frame = encode(&header, payload)?;
+        let frame = encode(&Header { id: id.as_str(), message, session_id, trace_id, job_id, event_seq }, payload)?;
         Ok((id, frame))
     }
 

@@ -8,7 +8,7 @@ use super::super::Session;
 use super::super::error::SendError;
 use super::super::phase::Phase;
 use super::super::requests::RequestId;
-use super::super::shared::{Shared, ShortText};
+use super::super::shared::{About, ShortText};
 use super::Client;
 use crate::feature::Feature;
 use crate::time::Now;
@@ -135,14 +135,9 @@ impl Session<Client> {
         trace_id: Option<TraceId>,
         payload: &P,
     ) -> Result<ShortText, SendError> {
-        let (id, frame) = self.shared.named_frame(message, job_id.map(JobId::as_str), trace_id, None, payload)?;
-        if let Some(why) = Shared::unsendable(&frame, job_id.map(JobId::as_str)) {
-            return Err(SendError::Invalid(why));
-        }
         let limits = &self.role.config.limits;
-        if frame.len() > limits.max_frame {
-            return Err(SendError::TooLarge { len: frame.len(), limit: limits.max_frame });
-        }
+        let about = About { trace_id, ..About::new(message, job_id.map(JobId::as_str)) };
+        let (id, frame) = self.shared.checked_frame(about, payload, limits.max_frame)?;
         self.shared.outbox.push_control(frame, limits).map_err(|_| SendError::QueueFull)?;
         Ok(id)
     }

@@ -5,10 +5,10 @@ use alloc::string::String;
 use serde::Serialize;
 
 use super::super::Session;
-use super::super::error::AnswerError;
+use super::super::error::{AnswerError, Unsendable};
 use super::super::pending::{Answer, Pending};
 use super::super::requests::RequestId;
-use super::super::shared::Shared;
+use super::super::shared::About;
 use super::Runtime;
 use crate::feature::Feature;
 use crate::time::Now;
@@ -140,15 +140,10 @@ impl Session<Runtime> {
         job_id: Option<&JobId>,
         payload: &P,
     ) -> Result<(), AnswerError> {
-        let payload = RawJson::new(payload)?;
-        let frame = self.shared.frame_of(message, job_id.map(JobId::as_str), None, None, &payload)?;
-        if let Some(why) = Shared::unsendable(&frame, job_id.map(JobId::as_str)) {
-            return Err(AnswerError::Invalid(why));
-        }
+        let payload = RawJson::new(payload).map_err(Unsendable::from)?;
         let limits = &self.role.config.limits;
-        if frame.len() > limits.max_frame {
-            return Err(AnswerError::TooLarge { len: frame.len(), limit: limits.max_frame });
-        }
+        let about = About::new(message, job_id.map(JobId::as_str));
+        let (_, frame) = self.shared.checked_frame(about, &payload, limits.max_frame)?;
         let Some(pending) = self.role.pendings.remove(request) else {
             return Err(AnswerError::UnknownRequest);
         };

@@ -23,6 +23,7 @@ use super::phase::{Phase, Step};
 use super::pressure::Pressure;
 use super::replay::Window;
 use super::role::Machine;
+use super::shared::About;
 use super::timers::Timer;
 use super::tokens::Tokens;
 use crate::feature::Feature;
@@ -179,7 +180,7 @@ impl Session<Runtime> {
     fn error_frame(&mut self, error: &WireError, message_id: Option<&str>, job_id: Option<&str>) -> Bytes {
         let mut payload = SessionError::new(error.clone(), Some(message_id.unwrap_or("none")), job_id);
         payload.reply_to = payload.request_id.clone().filter(|_| self.role.config.dialect.mirrored_reply_to);
-        self.shared.frame_of(MessageType::SessionError, job_id, None, None, &payload).unwrap_or_default()
+        self.shared.frame_about(About::new(MessageType::SessionError, job_id), &payload)
     }
 
     fn cut_off_with(&mut self, now: Now, reason: DetachReason, error: &WireError, message_id: Option<&str>) {

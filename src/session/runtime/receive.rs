@@ -7,6 +7,7 @@ use super::super::event::RuntimeEvent;
 use super::super::pending::{Answer, Intake};
 use super::super::phase::Phase;
 use super::super::requests::RequestId;
+use super::super::shared::About;
 use super::super::{Session, bad_payload};
 use super::Runtime;
 use crate::feature::Feature;
@@ -157,9 +158,8 @@ impl Session<Runtime> {
             Intake::Answered(mut answer) => {
                 self.withhold(&mut answer);
                 let job_id = answer.job_id.as_ref().map(JobId::as_str);
-                if let Ok(frame) = self.shared.frame_of(answer.message, job_id, None, None, &answer.payload) {
-                    self.control(now, frame);
-                }
+                let frame = self.shared.frame_about(About::new(answer.message, job_id), &answer.payload);
+                self.control(now, frame);
             }
             Intake::TooMany => {
                 self.violate(ProtocolError::TooManyRequests(limit), Some(&id));

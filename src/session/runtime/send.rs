@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::super::Session;
 use super::super::config::Overflow;
-use super::super::error::{CloseReason, DetachReason, SendError};
+use super::super::error::{CloseReason, DetachReason, SendError, Unsendable};
 use super::super::event::{RuntimeEvent, SendCredit};
 use super::super::phase::Phase;
 use super::super::replay::{Capacity, Evictable, Fit};
-use super::super::shared::Shared;
+use super::super::shared::About;
 use super::Runtime;
 use crate::feature::Feature;
 use crate::time::{Now, Timestamp};
@@ -196,7 +196,7 @@ impl Session<Runtime> {
         if event_kind != kind::STATUS || !phases.iter().any(missing) {
             return Ok(None);
         }
-        let needed = features_of_status(&RawJson::new(body)?);
+        let needed = features_of_status(&RawJson::new(body).map_err(Unsendable::from)?);
         Ok(needed.iter().find(missing))
     }
 
@@ -228,16 +228,11 @@ impl Session<Runtime> {
         if seq >= SEQ_LIMIT {
             return Err(SendError::Invalid("the session's sequence is used up"));
         }
-        let frame = self.shared.frame_of(message, Some(job.as_str()), None, Some(seq), payload)?;
-        if let Some(why) = Shared::unsendable(&frame, Some(job.as_str())) {
-            return Err(SendError::Invalid(why));
-        }
+        let limit = self.role.config.limits.max_frame.min(self.role.config.replay_bytes);
+        let about = About { event_seq: Some(seq), ..About::new(message, Some(job.as_str())) };
+        let (_, frame) = self.shared.checked_frame(about, payload, limit)?;
         if message == MessageType::JobEvent && !has_object_body(&frame) {
             return Err(SendError::Invalid("an event's body is an object"));
-        }
-        let limit = self.role.config.limits.max_frame.min(self.role.config.replay_bytes);
-        if frame.len() > limit {
-            return Err(SendError::TooLarge { len: frame.len(), limit });
         }
         self.make_room(frame.len(), interest)?;
         self.role.window.push(frame);
@@ -304,10 +299,9 @@ impl Session<Runtime> {
             let body = BackPressureBody { phase: PHASE_BACK_PRESSURE, message: &message };
             let payload = EventPayload { kind: kind::STATUS, ts: now.wall, body: &body };
             let seq = self.role.window.highest() + 1;
-            let frame = self.shared.frame_of(MessageType::JobEvent, Some(job.as_str()), None, Some(seq), &payload);
-            if let Ok(frame) = frame {
-                self.role.window.push(frame);
-            }
+            let about = About { event_seq: Some(seq), ..About::new(MessageType::JobEvent, Some(job.as_str())) };
+            let frame = self.shared.frame_about(about, &payload);
+            self.role.window.push(frame);
         }
     }
 
