@@ -697,3 +697,19 @@ fn d32_every_ending_of_a_client_is_told_once_and_last() {
         }
     }
 }
+
+#[test]
+fn d25_what_is_marked_between_the_close_and_its_sending_is_acknowledged_before_it() {
+    let mut session = client_alone(client_config());
+    for seq in 1..=2 {
+        feed(&mut session, start(), &log_frame(seq));
+    }
+    assert_eq!(client_events(&mut session).len(), 2);
+    session.close(start(), "normal");
+    session.mark_processed(start(), 2).unwrap();
+    let frames = sent_json(&mut session, start());
+    assert_eq!(types(&frames), ["session.ack", "session.bye"]);
+    assert_eq!(frames[0]["payload"]["last_processed_seq"], 2);
+    // Nothing follows the goodbye.
+    assert!(sent_json(&mut session, start()).is_empty());
+}

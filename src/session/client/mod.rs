@@ -297,6 +297,10 @@ impl Machine for Client {
         let may_ack = matches!(session.phase(), Phase::Open | Phase::Closing)
             && session.shared.features.contains(Feature::Ack)
             && !session.shared.outbox.is_sealed();
+        if may_ack && session.phase() == Phase::Closing {
+            // What was marked since the goodbye was asked for goes before it, too.
+            session.role.acks.flush();
+        }
         if may_ack && let Some(last_processed_seq) = session.role.acks.take() {
             return Some(session.shared.frame(MessageType::SessionAck, &Ack { last_processed_seq }));
         }
