@@ -323,6 +323,11 @@ impl<R: Role> Session<R> {
         R::set_timers(self);
     }
 
+    /// Whether the envelope is for this session; one that names none is for its transport's (D16).
+    fn is_meant(&self, envelope: &Envelope) -> bool {
+        envelope.session_id().is_none_or(|id| self.session_id().map(SessionId::as_str) == Some(&*id))
+    }
+
     fn push(&mut self, event: R::Event, frame_len: usize) {
         self.inbox.push(event, frame_len);
     }

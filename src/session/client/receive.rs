@@ -17,13 +17,12 @@ use crate::time::Now;
 use crate::wire::job_event::feature_of_kind;
 use crate::wire::{
     Bye, Envelope, ErrorCode, JobAccepted, JobCancelled, JobEntry, JobError, JobId, JobPage, JobResult, JobSubscribed,
-    Jobs, MessageType, PayloadError, Sender, SessionError, SessionId, WireError,
+    Jobs, MessageType, PayloadError, Sender, SessionError, WireError,
 };
 
 impl Session<Client> {
     pub(super) fn receive(&mut self, now: Now, envelope: Envelope) {
-        let is_ours = envelope.session_id().is_none_or(|id| self.session_id().map(SessionId::as_str) == Some(&*id));
-        if !is_ours {
+        if !self.is_meant(&envelope) {
             return self.offended(now, ProtocolError::WrongSession, &envelope);
         }
         self.role.requests.forget(now.mono);

@@ -14,7 +14,7 @@ use crate::feature::Feature;
 use crate::time::Now;
 use crate::wire::{
     Ack, Bye, Envelope, ErrorCode, JobAccepted, JobCancel, JobId, JobQuery, JobStatus, JobSubmit, JobSubscribe,
-    MessageType, RawJson, Sender, SessionId, WireError,
+    MessageType, RawJson, Sender, WireError,
 };
 
 /// An error is never answered by an error (D7), and neither are advisories (D11): peers fail all that is in flight on
@@ -27,8 +27,7 @@ impl Session<Runtime> {
     pub(super) fn receive(&mut self, now: Now, envelope: &Envelope) {
         let id = envelope.id();
         let id = id.as_deref();
-        let is_ours = envelope.session_id().is_none_or(|id| self.session_id().map(SessionId::as_str) == Some(&*id));
-        if !is_ours {
+        if !self.is_meant(envelope) {
             return self.offended(now, ProtocolError::WrongSession, id, may_answer(envelope.message_type()));
         }
         let Some(message) = envelope.message_type() else {
