@@ -53,7 +53,6 @@ pub use timers::Timer;
 
 use self::inbox::Inbox;
 use self::shared::Shared;
-use self::violations::Judgement;
 use crate::feature::{Feature, FeatureSet};
 use crate::time::{Instant, Now};
 use crate::wire::{Envelope, FrameFault, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
@@ -369,14 +368,14 @@ impl<R: Role> Session<R> {
 
     /// Tells of a violation; says whether it was one too many.
     fn violate(&mut self, error: ProtocolError, message_id: Option<&str>) -> bool {
-        let judgement = self.shared.violations.judge(&error, R::limits(&self.role).violations);
+        let is_too_many = self.shared.violations.is_too_many(&error, R::limits(&self.role).violations);
         self.push(R::violation(Violation { error, message_id: message_id.map(Into::into) }), 0);
-        judgement == Judgement::TooMany
+        is_too_many
     }
 
     /// Tells, once a kind and attachment, of what is merely ignored or tolerated (D43).
     fn tolerate(&mut self, error: ProtocolError, message_id: Option<&str>) {
-        if self.shared.violations.tolerate(&error) == Judgement::Report {
+        if self.shared.violations.is_news(&error) {
             self.push(R::violation(Violation { error, message_id: message_id.map(Into::into) }), 0);
         }
     }

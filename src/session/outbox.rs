@@ -37,7 +37,7 @@ impl Outbox {
         self.first.is_none()
     }
 
-    pub(super) fn has_room(&self, len: usize, limits: &Limits) -> bool {
+    fn has_room(&self, len: usize, limits: &Limits) -> bool {
         self.control.is_empty()
             || (self.control.len() < limits.control_frames && self.bytes.saturating_add(len) <= limits.control_bytes)
     }

@@ -4,15 +4,6 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// How an event fits the buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fit {
-    /// It does, if need be after freeing what may be freed.
-    Fits,
-    /// It does not.
-    Full,
-}
-
 /// What may be freed to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evictable {
@@ -86,9 +77,10 @@ impl Window {
         }
     }
 
-    pub(super) fn fit(&self, len: usize, evictable: Evictable, capacity: Capacity) -> Fit {
+    /// Whether an event of `len` bytes fits, if need be after freeing what may be freed.
+    pub(super) fn fits(&self, len: usize, evictable: Evictable, capacity: Capacity) -> bool {
         let (events, bytes) = self.held(evictable);
-        if events < capacity.events && bytes.saturating_add(len) <= capacity.bytes { Fit::Fits } else { Fit::Full }
+        events < capacity.events && bytes.saturating_add(len) <= capacity.bytes
     }
 
     /// Whether at most half of the capacity is taken by what cannot be freed.

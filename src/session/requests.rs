@@ -133,7 +133,10 @@ impl Requests {
 
     /// A peer that lost one answer must not have every later one swallowed in its place.
     pub(super) fn forget(&mut self, now: Instant) {
-        self.open.retain(|open| !open.is_tombstone || open.forgotten_at > now);
+        // Tombstones are older than all that is open, and in the order of their deadlines.
+        while self.open.front().is_some_and(|open| open.is_tombstone && open.forgotten_at <= now) {
+            self.open.pop_front();
+        }
     }
 
     /// The transport is gone: the next request that fails by it.

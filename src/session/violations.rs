@@ -7,17 +7,6 @@ use super::error::ProtocolError;
 use crate::feature::Feature;
 use crate::wire::MessageType;
 
-/// What is to be done about a violation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
-    /// Tell the application.
-    Report,
-    /// It was told of one of the kind.
-    Silent,
-    /// It was one too many: tell, and give the transport up.
-    TooMany,
-}
-
 #[derive(Clone, Debug, Default)]
 pub(super) struct Violations {
     counted: u32,
@@ -37,23 +26,23 @@ fn kind(error: &ProtocolError) -> Kind {
 }
 
 impl Violations {
-    /// For what costs the peer: told each time, and counted if it counts.
-    pub(super) fn judge(&mut self, error: &ProtocolError, limit: u32) -> Judgement {
+    /// For what is told each time; says whether it was one too many of those that count.
+    pub(super) fn is_too_many(&mut self, error: &ProtocolError, limit: u32) -> bool {
         if !error.counts() {
-            return Judgement::Report;
+            return false;
         }
         self.counted = self.counted.saturating_add(1);
-        if self.counted > limit { Judgement::TooMany } else { Judgement::Report }
+        self.counted > limit
     }
 
-    /// For what is merely ignored or tolerated: told once a kind.
-    pub(super) fn tolerate(&mut self, error: &ProtocolError) -> Judgement {
+    /// For what is merely ignored or tolerated; says whether it is the first of its kind, which is told.
+    pub(super) fn is_news(&mut self, error: &ProtocolError) -> bool {
         let kind = kind(error);
-        if self.told.contains(&kind) {
-            return Judgement::Silent;
+        let is_news = !self.told.contains(&kind);
+        if is_news {
+            self.told.push(kind);
         }
-        self.told.push(kind);
-        Judgement::Report
+        is_news
     }
 
     /// A new attachment.

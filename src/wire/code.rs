@@ -143,6 +143,17 @@ impl WireError {
         WireError { retryable: code.retryable().unwrap_or(false), code, message, details: None }
     }
 
+    /// As it came: where the peer did not say whether trying again can help, the code does (D11).
+    pub(crate) fn received(
+        code: ErrorCode,
+        message: String,
+        retryable: Option<bool>,
+        details: Option<RawJson>,
+    ) -> WireError {
+        let retryable = retryable.or_else(|| code.retryable()).unwrap_or(false);
+        WireError { code, message, retryable, details }
+    }
+
     /// The same with `details`, a JSON object.
     #[must_use]
     pub fn with_details(mut self, details: RawJson) -> WireError {

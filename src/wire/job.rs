@@ -281,8 +281,7 @@ impl JobError {
 
 impl From<JobError> for WireError {
     fn from(error: JobError) -> WireError {
-        let retryable = error.retryable.or_else(|| error.code.retryable()).unwrap_or(false);
-        WireError { code: error.code, message: error.message, retryable, details: error.details }
+        WireError::received(error.code, error.message, error.retryable, error.details)
     }
 }
 

@@ -361,8 +361,7 @@ impl SessionError {
 
 impl From<SessionError> for WireError {
     fn from(error: SessionError) -> WireError {
-        let retryable = error.retryable.or_else(|| error.code.retryable()).unwrap_or(false);
-        WireError { code: error.code, message: error.message, retryable, details: error.details }
+        WireError::received(error.code, error.message, error.retryable, error.details)
     }
 }
 

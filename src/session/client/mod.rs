@@ -74,8 +74,7 @@ impl Session<Client> {
         if !self.wants_input() {
             return Err(ResumeError::EventsPending);
         }
-        let now = self.tick(now);
-        self.begin_resume(now);
+        self.begin_resume(self.shared.clock);
         self.set_timers();
         Ok(())
     }

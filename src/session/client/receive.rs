@@ -124,10 +124,7 @@ impl Session<Client> {
             MessageType::JobCancelled => self.receive_cancelled(seq, &envelope),
             MessageType::JobResult => self.receive_result(seq, &envelope),
             MessageType::JobError => self.receive_job_error(seq, &envelope),
-            _ => {
-                self.deliver_event(seq, envelope.clone());
-                Ok(())
-            }
+            _ => return self.deliver_event(seq, envelope),
         };
         if let Err(error) = outcome {
             self.violate(bad_payload(message, error.reason()), envelope.id().as_deref());
@@ -147,10 +144,10 @@ impl Session<Client> {
         }
         self.heard_of_job(&envelope);
         let len = envelope.frame().len();
-        self.push_delivery(seq, ClientEvent::Event(Delivery { seq, envelope }), len);
+        self.push_in_sequence(seq, ClientEvent::Event(Delivery { seq, envelope }), len);
     }
 
-    fn push_delivery(&mut self, seq: Option<u64>, event: ClientEvent, len: usize) {
+    fn push_in_sequence(&mut self, seq: Option<u64>, event: ClientEvent, len: usize) {
         self.inbox.push_at(Some(event), seq.unwrap_or(0), len);
     }
 
@@ -184,7 +181,7 @@ impl Session<Client> {
             (false, false) => self.role.requests.failed(clues),
         };
         let lost = error.code == ErrorCode::HeartbeatLost;
-        let error = WireError::from(error.clone());
+        let error = WireError::from(error);
         match matched {
             Match::Request(request) => self.request_refused(request, error, None, envelope.frame().len()),
             Match::Late => {}
@@ -203,7 +200,7 @@ impl Session<Client> {
 
     fn request_refused(&mut self, request: RequestId, error: WireError, seq: Option<u64>, frame_len: usize) {
         let event = ClientEvent::RequestFailed { request, failure: RequestFailure::Refused(error) };
-        self.inbox.push_at(Some(event), seq.unwrap_or(0), frame_len);
+        self.push_in_sequence(seq, event, frame_len);
     }
 
     fn receive_jobs(&mut self, envelope: &Envelope) -> Result<(), PayloadError> {
@@ -281,7 +278,7 @@ impl Session<Client> {
             Match::Late | Match::Nothing => None,
         };
         let delivery = Delivery { seq, envelope: envelope.clone() };
-        self.push_delivery(seq, ClientEvent::Cancelled { request, delivery }, envelope.frame().len());
+        self.push_in_sequence(seq, ClientEvent::Cancelled { request, delivery }, envelope.frame().len());
         Ok(())
     }
 
@@ -289,7 +286,7 @@ impl Session<Client> {
         let result = Box::new(envelope.payload::<JobResult>()?);
         self.job_ended(envelope.job_id());
         let delivery = Delivery { seq, envelope: envelope.clone() };
-        self.push_delivery(seq, ClientEvent::Finished { delivery, result }, envelope.frame().len());
+        self.push_in_sequence(seq, ClientEvent::Finished { delivery, result }, envelope.frame().len());
         Ok(())
     }
 
@@ -327,12 +324,12 @@ impl Session<Client> {
             Match::Nothing if is_refusal => {
                 let job_id = job_id.map(|id| (&*id).into());
                 let event = ClientEvent::Error { error: error.into(), job_id };
-                self.inbox.push_at(Some(event), seq.unwrap_or(0), len);
+                self.push_in_sequence(seq, event, len);
             }
             Match::Nothing => {
                 self.job_ended(job_id);
                 let delivery = Delivery { seq, envelope: envelope.clone() };
-                self.push_delivery(seq, ClientEvent::Failed { delivery, error: Box::new(error) }, len);
+                self.push_in_sequence(seq, ClientEvent::Failed { delivery, error: Box::new(error) }, len);
             }
         }
         Ok(())

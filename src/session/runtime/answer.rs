@@ -23,8 +23,8 @@ use crate::wire::{
 /// transport: its answer is kept for the client's repetition (D8).
 impl Session<Runtime> {
     /// Takes the job of a `Submit` (§7.1). **Answer submits in the order in which they came**: most clients out there take
-    /// this for the answer to their oldest submit, whatever it says. Where the submit's transport has been lost meanwhile, the answer is kept for a
-    /// repetition of the same message, and not sent (D8).
+    /// this for the answer to their oldest submit, whatever it says. Where the submit's transport has been lost meanwhile,
+    /// the answer is kept for a repetition of the same message, and not sent (D8).
     ///
     /// # Errors
     ///

@@ -120,7 +120,7 @@ impl Session<Runtime> {
         if let Some(reason) = self.refuses(&attempt, principal) {
             return Err(attempt.into_refused(reason));
         }
-        let now = self.tick(now);
+        let now = self.shared.clock;
         let is_attached = self.phase().is_attached();
         if is_attached {
             let bye = self.shared.frame(MessageType::SessionBye, &Bye::because("superseded"));

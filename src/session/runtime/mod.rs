@@ -93,7 +93,7 @@ impl Session<Runtime> {
             Some(closing) => closing.is_shutdown |= is_shutdown,
             None => {
                 self.shared.outbox.set_farewell([farewell]);
-                let (last, client_reason) = (self.role.window.highest(), client_reason);
+                let last = self.role.window.highest();
                 self.role.closing = Some(Closing { last, is_shutdown, client_reason });
             }
         }

@@ -7,7 +7,7 @@ use super::super::config::Overflow;
 use super::super::error::{CloseReason, DetachReason, SendError, Unsendable};
 use super::super::event::{RuntimeEvent, SendCredit};
 use super::super::phase::Phase;
-use super::super::replay::{Capacity, Evictable, Fit};
+use super::super::replay::{Capacity, Evictable};
 use super::super::shared::About;
 use super::Runtime;
 use crate::feature::Feature;
@@ -245,7 +245,7 @@ impl Session<Runtime> {
 
     fn make_room(&mut self, len: usize, interest: Interest) -> Result<(), SendError> {
         let capacity = self.capacity();
-        if self.role.window.fit(len, self.evictable(interest), capacity) == Fit::Fits {
+        if self.role.window.fits(len, self.evictable(interest), capacity) {
             self.role.window.make_room(len, capacity);
             return Ok(());
         }
@@ -276,7 +276,7 @@ impl Session<Runtime> {
         let Some(len) = self.role.refused else { return };
         let (capacity, evictable) = (self.capacity(), self.evictable(Interest::Submitter));
         let window = &self.role.window;
-        let fits = window.fit(len, evictable, capacity) == Fit::Fits && window.is_half_empty(evictable, capacity);
+        let fits = window.fits(len, evictable, capacity) && window.is_half_empty(evictable, capacity);
         if fits || self.role.window_is_over {
             self.role.refused = None;
             self.push(RuntimeEvent::Writable, 0);
