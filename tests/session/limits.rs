@@ -9,24 +9,16 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::pair::{
-    client_alone, client_config, client_events, feed, job, log_frame, principal, runtime_alone, runtime_config,
-    runtime_events, secs, sent, sent_json, seq_of, start, token, types, welcome,
+    client_alone, client_config, client_events, feed, job, log_frame, open, principal, runtime_alone, runtime_config,
+    runtime_events, secs, sent, sent_json, seq_of, serving, start, token, types, welcome,
 };
 
 fn open_with(limits: Limits) -> Session<Client> {
     client_alone(client_config().with_limits(limits))
 }
 
-fn open() -> Session<Client> {
-    open_with(Limits::default())
-}
-
 fn serving_with(limits: Limits) -> Session<Runtime> {
     runtime_alone(runtime_config().with_limits(limits), FeatureSet::all())
-}
-
-fn serving() -> Session<Runtime> {
-    serving_with(Limits::default())
 }
 
 fn message(name: &str, id: &str, payload: Value) -> Value {

@@ -134,6 +134,21 @@ pub(crate) fn runtime_alone(config: RuntimeConfig, features: FeatureSet) -> Sess
     session
 }
 
+/// [`client_alone`], by default.
+pub(crate) fn open() -> Session<Client> {
+    client_alone(client_config())
+}
+
+/// [`runtime_alone`], by default and with every feature.
+pub(crate) fn serving() -> Session<Runtime> {
+    runtime_alone(runtime_config(), FeatureSet::all())
+}
+
+/// A message of the session as a peer writes it.
+pub(crate) fn message(name: &str, payload: Value) -> Value {
+    serde_json::json!({"arcp": "1.1", "id": "x", "type": name, "session_id": "sess_1", "payload": payload})
+}
+
 /// The welcome that a scripted runtime sends.
 pub(crate) fn welcome(features: FeatureSet) -> Value {
     serde_json::json!({

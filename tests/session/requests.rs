@@ -12,8 +12,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::pair::{
-    From, Pair, client_alone, client_config, client_events, feed, job, log_frame, millis, only, principal,
-    runtime_alone, runtime_config, runtime_events, secs, sent, sent_json, start, token, types, welcome,
+    From, Pair, client_alone, client_config, client_events, feed, job, log_frame, millis, only, open, principal,
+    runtime_alone, runtime_config, runtime_events, secs, sent, sent_json, serving, start, token, types, welcome,
 };
 
 /// What a client told, in short.
@@ -101,10 +101,6 @@ fn cancel(session: &mut Session<Client>, job: &str) -> Asked {
 fn subscribe(session: &mut Session<Client>, job: &str) -> Asked {
     let request = session.subscribe(start(), &JobId::from(job), None);
     asked(session, start(), request)
-}
-
-fn open() -> Session<Client> {
-    client_alone(client_config())
 }
 
 fn message(name: &str, payload: Value) -> Value {
@@ -849,10 +845,6 @@ fn d39_a_request_may_be_as_long_as_a_frame_and_no_longer() {
 }
 
 // The runtime: what it is asked.
-
-fn serving() -> Session<Runtime> {
-    runtime_alone(runtime_config(), FeatureSet::all())
-}
 
 fn request(name: &str, id: &str, payload: Value) -> Value {
     json!({"arcp": "1.1", "id": id, "type": name, "session_id": "sess_1", "payload": payload})

@@ -9,21 +9,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::pair::{
-    Pair, client_alone, client_config, client_events, feed, job, log_frame, millis, only, principal, runtime_alone,
-    runtime_config, runtime_events, secs, sent, sent_json, start, token, types, welcome,
+    Pair, client_alone, client_config, client_events, feed, job, log_frame, message, millis, only, open, principal,
+    runtime_alone, runtime_config, runtime_events, secs, sent, sent_json, serving, start, token, types, welcome,
 };
-
-fn open() -> Session<Client> {
-    client_alone(client_config())
-}
-
-fn serving() -> Session<Runtime> {
-    runtime_alone(runtime_config(), FeatureSet::all())
-}
-
-fn message(name: &str, payload: Value) -> Value {
-    json!({"arcp": "1.1", "id": "x", "type": name, "session_id": "sess_1", "payload": payload})
-}
 
 fn without_id(mut frame: Value) -> Value {
     frame.as_object_mut().unwrap().remove("id");
