@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment on a monotonic clock, counted from an origin of the caller's choosing.
 ///
-/// All deadlines are of this type. Arithmetic saturates and never panics; [`Instant::MAX`] as a
-/// deadline means that there is none.
+/// All deadlines are of this type. It counts nanoseconds, for 584 years; arithmetic saturates and never panics;
+/// [`Instant::MAX`] as a deadline means that there is none.
 ///
 /// ```
 /// use arcp_proto::Instant;
@@ -20,36 +20,42 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// assert_eq!(Instant::ZERO - start, Duration::ZERO);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Instant(Duration);
+pub struct Instant(u64);
+
+/// As many as there are, and no more than fit.
+const fn whole_nanos(duration: Duration) -> u64 {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
+}
 
 impl Instant {
     /// The origin.
-    pub const ZERO: Instant = Instant(Duration::ZERO);
+    pub const ZERO: Instant = Instant(0);
     /// Later than every deadline that is ever reached.
-    pub const MAX: Instant = Instant(Duration::MAX);
+    pub const MAX: Instant = Instant(u64::MAX);
 
     /// The moment `since_origin` after the origin.
     #[must_use]
     pub const fn from_duration(since_origin: Duration) -> Instant {
-        Instant(since_origin)
+        Instant(whole_nanos(since_origin))
     }
 
     /// The moment `millis` milliseconds after the origin.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Instant {
-        Instant(Duration::from_millis(millis))
+        Instant(millis.saturating_mul(1_000_000))
     }
 
     /// Time since the origin.
     #[must_use]
     pub const fn as_duration(self) -> Duration {
-        self.0
+        Duration::from_nanos(self.0)
     }
 
     /// Time from `earlier` to `self`; zero when `earlier` is the later of the two.
     #[must_use]
     pub const fn since(self, earlier: Instant) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -57,7 +63,7 @@ impl Add<Duration> for Instant {
     type Output = Instant;
 
     fn add(self, rhs: Duration) -> Instant {
-        Instant(self.0.saturating_add(rhs))
+        Instant(self.0.saturating_add(whole_nanos(rhs)))
     }
 }
 
@@ -71,7 +77,7 @@ impl Sub<Instant> for Instant {
 
 impl fmt::Debug for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Instant::MAX { f.write_str("never") } else { self.0.fmt(f) }
+        if *self == Instant::MAX { f.write_str("never") } else { self.as_duration().fmt(f) }
     }
 }
 

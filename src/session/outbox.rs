@@ -1,5 +1,6 @@
 //! What waits to be sent, apart from events: lanes in the order of D27, each with a limit (D43).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
@@ -10,8 +11,17 @@ use super::config::Limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
+/// Empty most of the time, and then it is small: a runtime keeps many sessions at rest.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
+    /// `None`: nothing waits.
+    lanes: Option<Box<Lanes>>,
+    /// The farewell has begun: nothing may follow it.
+    sealed: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lanes {
     /// Hello or welcome: the first frame of an attachment.
     first: Option<Bytes>,
     /// At most [`Limits::unsent_pongs`], each of them small.
@@ -22,19 +32,15 @@ pub(super) struct Outbox {
     bytes: usize,
     /// The last frames of an attachment, at most two and an unsent welcome before them (D10).
     farewell: VecDeque<Bytes>,
-    /// The farewell has begun: nothing may follow it.
-    sealed: bool,
 }
 
-impl Outbox {
-    /// Begins an attachment; what was left of the one before is dropped.
-    pub(super) fn open(&mut self, first: Bytes) {
-        *self = Outbox { first: Some(first), ..Outbox::default() };
+impl Lanes {
+    fn has_control(&self) -> bool {
+        self.first.is_some() || !self.pongs.is_empty() || self.ping.is_some() || !self.control.is_empty()
     }
 
-    /// Whether the hello or welcome has been handed out.
-    pub(super) fn has_opened(&self) -> bool {
-        self.first.is_none()
+    fn is_empty(&self) -> bool {
+        !self.has_control() && self.farewell.is_empty()
     }
 
     fn has_room(&self, len: usize, limits: &Limits) -> bool {
@@ -42,75 +48,7 @@ impl Outbox {
             || (self.control.len() < limits.control_frames && self.bytes.saturating_add(len) <= limits.control_bytes)
     }
 
-    pub(super) fn push_control(&mut self, frame: Bytes, limits: &Limits) -> Result<(), Full> {
-        if self.sealed {
-            return Ok(());
-        }
-        if !self.has_room(frame.len(), limits) {
-            return Err(Full);
-        }
-        self.bytes += frame.len();
-        self.control.push_back(frame);
-        Ok(())
-    }
-
-    /// Of unsent pongs beyond the limit the oldest goes; a heartbeat never costs the transport.
-    pub(super) fn push_pong(&mut self, frame: Bytes, limits: &Limits) {
-        if self.sealed {
-            return;
-        }
-        while self.pongs.len() >= limits.unsent_pongs.max(1) {
-            self.pongs.pop_front();
-        }
-        self.pongs.push_back(frame);
-    }
-
-    /// An unsent ping is not repeated.
-    pub(super) fn wants_ping(&self) -> bool {
-        self.ping.is_none() && !self.sealed
-    }
-
-    /// One small frame: it always has room.
-    pub(super) fn set_ping(&mut self, frame: Bytes) {
-        self.ping = Some(frame);
-    }
-
-    pub(super) fn set_farewell(&mut self, frames: impl IntoIterator<Item = Bytes>) {
-        self.farewell = frames.into_iter().collect();
-    }
-
-    /// All lanes but the farewell are dropped: the transport is given up. A welcome that waits goes before it, for a
-    /// transport begins with a welcome or an error.
-    pub(super) fn keep_farewell(&mut self) {
-        let farewell = self.take_farewell();
-        *self = Outbox { farewell, sealed: true, ..Outbox::default() };
-    }
-
-    /// The transport is gone.
-    pub(super) fn clear(&mut self) {
-        *self = Outbox { sealed: true, ..Outbox::default() };
-    }
-
-    pub(super) fn is_sealed(&self) -> bool {
-        self.sealed
-    }
-
-    /// The farewell, with the hello or welcome before it that still waits.
-    pub(super) fn take_farewell(&mut self) -> VecDeque<Bytes> {
-        let mut farewell = core::mem::take(&mut self.farewell);
-        if !farewell.is_empty()
-            && let Some(first) = self.first.take()
-        {
-            farewell.push_front(first);
-        }
-        farewell
-    }
-
-    pub(super) fn has_control(&self) -> bool {
-        self.first.is_some() || !self.pongs.is_empty() || self.ping.is_some() || !self.control.is_empty()
-    }
-
-    pub(super) fn next_control(&mut self) -> Option<Bytes> {
+    fn next_control(&mut self) -> Option<Bytes> {
         let ahead = self.first.take().or_else(|| self.pongs.pop_front()).or_else(|| self.ping.take());
         ahead.or_else(|| {
             let frame = self.control.pop_front()?;
@@ -119,8 +57,118 @@ impl Outbox {
         })
     }
 
+    /// The farewell, with the hello or welcome before it that still waits.
+    fn take_farewell(&mut self) -> VecDeque<Bytes> {
+        let mut farewell = core::mem::take(&mut self.farewell);
+        if !farewell.is_empty()
+            && let Some(first) = self.first.take()
+        {
+            farewell.push_front(first);
+        }
+        farewell
+    }
+}
+
+impl Outbox {
+    fn lanes(&mut self) -> &mut Lanes {
+        self.lanes.get_or_insert_default()
+    }
+
+    /// Takes something out; lanes that are empty by it are let go of.
+    fn take<T>(&mut self, from: impl FnOnce(&mut Lanes) -> Option<T>) -> Option<T> {
+        let lanes = self.lanes.as_mut()?;
+        let taken = from(lanes);
+        if lanes.is_empty() {
+            self.lanes = None;
+        }
+        taken
+    }
+
+    /// Begins an attachment; what was left of the one before is dropped.
+    pub(super) fn open(&mut self, first: Bytes) {
+        *self = Outbox::default();
+        self.lanes().first = Some(first);
+    }
+
+    /// Whether the hello or welcome has been handed out.
+    pub(super) fn has_opened(&self) -> bool {
+        self.lanes.as_ref().is_none_or(|lanes| lanes.first.is_none())
+    }
+
+    pub(super) fn push_control(&mut self, frame: Bytes, limits: &Limits) -> Result<(), Full> {
+        if self.sealed {
+            return Ok(());
+        }
+        let lanes = self.lanes();
+        if !lanes.has_room(frame.len(), limits) {
+            return Err(Full);
+        }
+        lanes.bytes += frame.len();
+        lanes.control.push_back(frame);
+        Ok(())
+    }
+
+    /// Of unsent pongs beyond the limit the oldest goes; a heartbeat never costs the transport.
+    pub(super) fn push_pong(&mut self, frame: Bytes, limits: &Limits) {
+        if self.sealed {
+            return;
+        }
+        let pongs = &mut self.lanes().pongs;
+        while pongs.len() >= limits.unsent_pongs.max(1) {
+            pongs.pop_front();
+        }
+        pongs.push_back(frame);
+    }
+
+    /// An unsent ping is not repeated.
+    pub(super) fn wants_ping(&self) -> bool {
+        !self.sealed && self.lanes.as_ref().is_none_or(|lanes| lanes.ping.is_none())
+    }
+
+    /// One small frame: it always has room.
+    pub(super) fn set_ping(&mut self, frame: Bytes) {
+        self.lanes().ping = Some(frame);
+    }
+
+    pub(super) fn set_farewell(&mut self, frames: impl IntoIterator<Item = Bytes>) {
+        let farewell: VecDeque<Bytes> = frames.into_iter().collect();
+        if !farewell.is_empty() || self.lanes.is_some() {
+            self.lanes().farewell = farewell;
+        }
+    }
+
+    /// All lanes but the farewell are dropped: the transport is given up. A welcome that waits goes before it, for a
+    /// transport begins with a welcome or an error.
+    pub(super) fn keep_farewell(&mut self) {
+        let farewell = self.take_farewell();
+        self.clear();
+        self.set_farewell(farewell);
+    }
+
+    /// The transport is gone.
+    pub(super) fn clear(&mut self) {
+        *self = Outbox { lanes: None, sealed: true };
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// The farewell, with the hello or welcome before it that still waits.
+    pub(super) fn take_farewell(&mut self) -> VecDeque<Bytes> {
+        self.take(|lanes| Some(lanes.take_farewell())).unwrap_or_default()
+    }
+
+    pub(super) fn has_control(&self) -> bool {
+        self.lanes.as_ref().is_some_and(|lanes| lanes.has_control())
+    }
+
+    pub(super) fn next_control(&mut self) -> Option<Bytes> {
+        self.take(Lanes::next_control)
+    }
+
     pub(super) fn next_farewell(&mut self) -> Option<Bytes> {
-        let frame = self.farewell.pop_front()?;
+        let frame = self.take(|lanes| lanes.farewell.pop_front())?;
         self.sealed = true;
         Some(frame)
     }

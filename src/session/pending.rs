@@ -43,8 +43,15 @@ pub(super) enum Intake {
 pub(super) struct Pendings {
     open: VecDeque<Pending>,
     last: u64,
-    answered: VecDeque<(Box<str>, Answer)>,
-    answered_bytes: usize,
+    /// `None` before the first.
+    answered: Option<Box<Answered>>,
+}
+
+/// The answers to the last submits, by their message ids.
+#[derive(Clone, Debug, Default)]
+struct Answered {
+    answers: VecDeque<(Box<str>, Answer)>,
+    bytes: usize,
 }
 
 impl Pendings {
@@ -60,7 +67,7 @@ impl Pendings {
             return Intake::Repeated;
         }
         if message == MessageType::JobSubmit
-            && let Some((_, answer)) = self.answered.iter().find(|(id, _)| **id == *message_id)
+            && let Some(answer) = self.answer(message_id)
         {
             return Intake::Answered(answer.clone());
         }
@@ -75,8 +82,12 @@ impl Pendings {
 
     /// Whether this is the id of an open request or of a submit that was answered.
     pub(super) fn knows(&self, message_id: &str) -> bool {
-        let is_open = self.open.iter().any(|open| *open.message_id == *message_id);
-        is_open || self.answered.iter().any(|(id, _)| **id == *message_id)
+        self.open.iter().any(|open| *open.message_id == *message_id) || self.answer(message_id).is_some()
+    }
+
+    fn answer(&self, message_id: &str) -> Option<&Answer> {
+        let (_, answer) = self.answered.as_ref()?.answers.iter().find(|(id, _)| **id == *message_id)?;
+        Some(answer)
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&Pending> {
@@ -95,11 +106,12 @@ impl Pendings {
         if len > bytes || count == 0 {
             return;
         }
-        self.answered_bytes += len;
-        self.answered.push_back((message_id, answer));
-        while self.answered.len() > count || self.answered_bytes > bytes {
-            let Some((_, oldest)) = self.answered.pop_front() else { break };
-            self.answered_bytes -= oldest.payload.text().len();
+        let answered = self.answered.get_or_insert_default();
+        answered.bytes += len;
+        answered.answers.push_back((message_id, answer));
+        while answered.answers.len() > count || answered.bytes > bytes {
+            let Some((_, oldest)) = answered.answers.pop_front() else { break };
+            answered.bytes -= oldest.payload.text().len();
         }
     }
 

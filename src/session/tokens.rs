@@ -1,5 +1,7 @@
 //! The resume tokens that a runtime's session answers to, as digests (D3).
 
+use alloc::boxed::Box;
+
 use subtle::ConstantTimeEq;
 
 use crate::wire::ResumeToken;
@@ -11,7 +13,8 @@ type TokenDigest = [u8; 32];
 #[derive(Clone)]
 pub(super) struct Tokens {
     current: TokenDigest,
-    presented: Option<TokenDigest>,
+    /// For a short while only.
+    presented: Option<Box<TokenDigest>>,
 }
 
 impl Tokens {
@@ -23,13 +26,13 @@ impl Tokens {
     pub(super) fn accept(&self, token: &ResumeToken) -> bool {
         let token = token.digest();
         let current = self.current.ct_eq(&token);
-        let presented = self.presented.map_or(subtle::Choice::from(0), |presented| presented.ct_eq(&token));
+        let presented = self.presented.as_deref().map_or(subtle::Choice::from(0), |presented| presented.ct_eq(&token));
         (current | presented).into()
     }
 
     /// Retires all but the next one and the one presented.
     pub(super) fn rotate(&mut self, presented: &ResumeToken, next: &ResumeToken) {
-        *self = Tokens { current: next.digest(), presented: Some(presented.digest()) };
+        *self = Tokens { current: next.digest(), presented: Some(Box::new(presented.digest())) };
     }
 
     /// The client has the welcome.

@@ -5,6 +5,7 @@ mod attach;
 mod receive;
 mod send;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -49,7 +50,7 @@ pub struct State {
     pendings: Pendings,
     /// The longest event that was refused and is waiting for `Writable`.
     refused: Option<usize>,
-    closing: Option<Closing>,
+    closing: Option<Box<Closing>>,
     /// When the transport was lost.
     detached_at: Instant,
     /// The resume window is over; what is here is kept only because nobody acknowledged it (D18).
@@ -94,7 +95,7 @@ impl Session<Runtime> {
             None => {
                 self.shared.outbox.set_farewell([farewell]);
                 let last = self.role.window.highest();
-                self.role.closing = Some(Closing { last, is_shutdown, client_reason });
+                self.role.closing = Some(Box::new(Closing { last, is_shutdown, client_reason }));
             }
         }
         self.settle(now);
@@ -115,12 +116,11 @@ impl Session<Runtime> {
     }
 
     fn finish_close(&mut self, now: Now) {
-        match self.role.closing.take() {
-            Some(Closing { is_shutdown: true, .. }) => self.end(CloseReason::Shutdown),
-            closing => {
-                let reason = closing.and_then(|closing| closing.client_reason);
-                self.park(now, DetachReason::PeerClosed { reason });
-            }
+        if self.is_shutting_down() {
+            self.end(CloseReason::Shutdown);
+        } else {
+            let reason = self.role.closing.take().and_then(|closing| closing.client_reason);
+            self.park(now, DetachReason::PeerClosed { reason });
         }
     }
 
