@@ -118,6 +118,7 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod clock;
+pub mod endpoint;
 mod feature;
 pub mod framing;
 pub mod referee;

@@ -323,6 +323,12 @@ pub enum CloseReason {
     /// Nobody resumed the session in time (D17, D18).
     #[error("nobody resumed the session in time")]
     ResumeWindowExpired,
+    /// Runtime: a limit of the endpoint was reached, and this session was the first to go.
+    #[error("its place was needed")]
+    Evicted,
+    /// Runtime: the session lives on another machine now. It goes on there.
+    #[error("another machine has taken the session over")]
+    Fenced,
 }
 
 /// Why there was no welcome to a first hello.

@@ -38,12 +38,22 @@ impl<E> Inbox<E> {
     }
 
     pub(super) fn pop(&mut self) -> Option<(Option<E>, u64)> {
+        let (event, seq, cost) = self.pop_held()?;
+        self.release(cost);
+        Some((event, seq))
+    }
+
+    /// Takes the next out of the queue, and lets it count until what it costs is released.
+    pub(super) fn pop_held(&mut self) -> Option<(Option<E>, u64, usize)> {
         let Waiting { event, seq, cost } = self.events.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(cost);
         if self.events.is_empty() && self.events.capacity() > 64 {
             self.events = VecDeque::new();
         }
-        Some((event, seq))
+        Some((event, seq, cost))
+    }
+
+    pub(super) fn release(&mut self, cost: usize) {
+        self.bytes = self.bytes.saturating_sub(cost);
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -48,6 +48,7 @@ pub use event::{ClientEvent, Delivery, RuntimeEvent, SendCredit, SessionInfo};
 pub use opening::{Hello, Opening, Refusal, RefusedBecause, ResumeAttempt, ResumeRefused};
 pub use phase::Phase;
 pub use requests::{RequestFailure, RequestId};
+pub(crate) use runtime::Emission;
 pub use runtime::{Interest, Runtime, Takeover};
 pub use timers::Timer;
 
@@ -55,7 +56,7 @@ use self::inbox::Inbox;
 use self::shared::Shared;
 use crate::feature::{Feature, FeatureSet};
 use crate::time::{Instant, Now};
-use crate::wire::{Envelope, FrameFault, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
+use crate::wire::{Envelope, FrameFault, MAX_DEPTH, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
 
 /// A side of the protocol: [`Client`] or [`Runtime`]. Sealed.
 ///

@@ -22,7 +22,7 @@ use crate::wire::{
 /// hello, [`Session::resume`] takes a resume; both have a `refuse`. All of it is owned and `Send`, so that the verdict
 /// may take its time; until then a driver must not read on. How long a transport may take for its first message is the
 /// driver's to time; the protocol's default is 10 s (D9).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Opening {
     /// A new session.
     Hello(Hello),
@@ -68,6 +68,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// For a client of whom no first message was read.
+    pub(crate) fn new(error: WireError) -> Refusal {
+        Refusal { error, to: Addressee::default() }
+    }
+
     /// For a first message that the driver's framing could not hand over.
     #[must_use]
     pub fn malformed(fault: FrameFault) -> Refusal {
@@ -88,7 +93,7 @@ impl Refusal {
 }
 
 /// A well-formed first hello.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Hello {
     peer: PeerInfo,
     credentials: Credentials,
@@ -97,7 +102,7 @@ pub struct Hello {
 }
 
 /// A well-formed wish to resume, in any of the accepted forms (D13).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ResumeAttempt {
     pub(super) token: ResumeToken,
     pub(super) session_id: Option<SessionId>,

@@ -163,6 +163,10 @@ impl Outbox {
         self.lanes.as_ref().is_some_and(|lanes| lanes.has_control())
     }
 
+    pub(super) fn has_farewell(&self) -> bool {
+        self.lanes.as_ref().is_some_and(|lanes| !lanes.farewell.is_empty())
+    }
+
     pub(super) fn next_control(&mut self) -> Option<Bytes> {
         self.take(Lanes::next_control)
     }

@@ -138,6 +138,13 @@ impl Window {
         self.frames.get(usize::try_from(index).ok()?)
     }
 
+    /// What is kept behind `seq`, in order.
+    pub(super) fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = (u64, Bytes)> {
+        let skipped = usize::try_from(seq.saturating_sub(self.floor)).unwrap_or(usize::MAX).min(self.frames.len());
+        let first = self.floor + 1 + skipped as u64;
+        self.frames.range(skipped..).enumerate().map(move |(n, frame)| (first + n as u64, frame.clone()))
+    }
+
     fn advance(&mut self) -> Option<Bytes> {
         let frame = self.at(self.cursor + 1)?.clone();
         self.cursor += 1;

@@ -15,7 +15,11 @@ use super::timers::{Timer, Timers};
 use super::violations::Violations;
 use crate::feature::FeatureSet;
 use crate::time::Now;
-use crate::wire::{Envelope, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, SessionId, TraceId, encode};
+use crate::wire::{
+    Envelope, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, SessionId, TraceId, encode, encode_around,
+};
+
+const BAD_JOB_ID: &str = "a job id has 1 to 256 bytes";
 
 /// The longest part of a caller's prefix that goes into ids.
 const MAX_PREFIX: usize = 32;
@@ -82,7 +86,7 @@ impl<'a> About<'a> {
 
 /// Whether every receiver would refuse the frame for its nesting (D39). Only what has so many brackets at all can be
 /// nested so deep.
-fn is_too_deep(frame: &Bytes) -> bool {
+pub(super) fn is_too_deep(frame: &Bytes) -> bool {
     let brackets = memchr::memchr2_iter(b'[', b'{', frame).take(MAX_DEPTH + 1).count();
     brackets > MAX_DEPTH
         && Envelope::decode(frame.clone()).is_err_and(|malformed| malformed.fault == FrameFault::TooDeep)
@@ -143,7 +147,7 @@ impl Shared {
     ) -> Result<(ShortText, Bytes), Unsendable> {
         let (id, frame) = self.write(about, payload)?;
         if about.job_id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_LEN) {
-            Err(Unsendable::Invalid("a job id has 1 to 256 bytes"))
+            Err(Unsendable::Invalid(BAD_JOB_ID))
         } else if is_too_deep(&frame) {
             Err(Unsendable::Invalid("it is nested deeper than 128"))
         } else if frame.len() > limit {
@@ -151,6 +155,19 @@ impl Shared {
         } else {
             Ok((id, frame))
         }
+    }
+
+    /// A frame around a payload that was written before, and was looked at then.
+    pub(super) fn frame_around(&mut self, about: About<'_>, payload: &[u8], limit: usize) -> Result<Bytes, Unsendable> {
+        let About { message, job_id, trace_id, event_seq } = about;
+        if job_id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_LEN) {
+            return Err(Unsendable::Invalid(BAD_JOB_ID));
+        }
+        let id = self.mint("msg");
+        let session_id = self.session_id.as_ref().map(SessionId::as_str);
+        let header = Header { id: id.as_str(), message, session_id, trace_id, job_id, event_seq };
+        let frame = encode_around(&header, payload);
+        if frame.len() > limit { Err(Unsendable::TooLarge { len: frame.len(), limit }) } else { Ok(frame) }
     }
 
     fn write<P: Serialize + ?Sized>(

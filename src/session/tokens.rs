@@ -35,6 +35,10 @@ impl Tokens {
         *self = Tokens { current: next.digest(), presented: Some(Box::new(presented.digest())) };
     }
 
+    pub(super) fn has_presented(&self) -> bool {
+        self.presented.is_some()
+    }
+
     /// The client has the welcome.
     pub(super) fn retire_presented(&mut self) {
         self.presented = None;

@@ -54,19 +54,53 @@ impl<'a> Header<'a> {
 pub fn encode<P: Serialize + ?Sized>(header: &Header<'_>, payload: &P) -> Result<Bytes, serde_json::Error> {
     let mut out = Vec::with_capacity(256);
     write_header(&mut out, header);
-    let start = out.len();
     append_payload(&mut out, payload)?;
-    if breaks_lines(out.get(start..).unwrap_or_default()) {
-        let payload = out.split_off(start);
-        append_on_one_line(&mut out, &payload);
-    }
     out.push(b'}');
     // Cut to its length: events are kept for replay.
     Ok(Bytes::from(out.into_boxed_slice()))
 }
 
-/// Without std, serde_json writes to no buffer but its own.
+/// A payload as [`encode`] writes it, for several frames.
+pub(crate) fn encode_payload<P: Serialize + ?Sized>(payload: &P) -> Result<Bytes, serde_json::Error> {
+    let mut out = Vec::with_capacity(128);
+    append_payload(&mut out, payload)?;
+    Ok(Bytes::from(out))
+}
+
+/// What [`encode`] writes, around a payload that was written before.
+pub(crate) fn encode_around(header: &Header<'_>, payload: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(frame_len(header, payload.len()));
+    write_header(&mut out, header);
+    out.extend_from_slice(payload);
+    out.push(b'}');
+    Bytes::from(out.into_boxed_slice())
+}
+
+/// The length of a frame, where no id needs an escape: then it is written without a second allocation.
+fn frame_len(header: &Header<'_>, payload_len: usize) -> usize {
+    let quoted = |name_len: usize, text: &str| name_len + 2 + text.len();
+    let digits = |seq: u64| seq.checked_ilog10().unwrap_or(0) as usize + 1;
+    let fixed = 41 + quoted(0, header.id) + header.message.name().len();
+    let session_id = header.session_id.map_or(0, |id| quoted(14, id));
+    let trace_id = header.trace_id.map_or(0, |_| 46);
+    let job_id = header.job_id.map_or(0, |id| quoted(10, id));
+    let event_seq = header.event_seq.map_or(0, |seq| 13 + digits(seq));
+    fixed + session_id + trace_id + job_id + event_seq + payload_len
+}
+
+/// Appends the payload, on one line.
 fn append_payload<P: Serialize + ?Sized>(out: &mut Vec<u8>, payload: &P) -> Result<(), serde_json::Error> {
+    let start = out.len();
+    write_json(out, payload)?;
+    if breaks_lines(out.get(start..).unwrap_or_default()) {
+        let payload = out.split_off(start);
+        append_on_one_line(out, &payload);
+    }
+    Ok(())
+}
+
+/// Without std, serde_json writes to no buffer but its own.
+fn write_json<P: Serialize + ?Sized>(out: &mut Vec<u8>, payload: &P) -> Result<(), serde_json::Error> {
     #[cfg(feature = "std")]
     return payload.serialize(&mut serde_json::Serializer::new(out));
     #[cfg(not(feature = "std"))]
@@ -197,6 +231,23 @@ mod tests {
             )
         );
         assert_eq!(Envelope::decode(frame).unwrap().job_id().unwrap(), "job_ü");
+    }
+
+    #[test]
+    fn a_payload_written_before_makes_the_same_frame_in_one_piece() {
+        let event = Header {
+            session_id: Some("sess_1"),
+            trace_id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736"),
+            job_id: Some("job_1"),
+            event_seq: Some(1_000),
+            ..Header::new("msg_1", MessageType::JobEvent)
+        };
+        let payload = encode_payload(&RawJson::empty_object()).unwrap();
+        for header in [event, Header { event_seq: Some(999), ..event }, Header::new("m", MessageType::SessionBye)] {
+            let frame = encode_around(&header, &payload);
+            assert_eq!(frame, encode(&header, &RawJson::empty_object()).unwrap());
+            assert_eq!(frame.len(), frame_len(&header, payload.len()));
+        }
     }
 
     #[test]

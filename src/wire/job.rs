@@ -394,6 +394,21 @@ impl JobSubscribed {
 }
 
 impl JobSubscribed {
+    /// As much of it as may be sent under these features.
+    pub(crate) fn within(mut self, features: &FeatureSet) -> JobSubscribed {
+        self.lease = self.lease.within(features);
+        if !features.contains(Feature::LeaseExpiresAt) {
+            self.lease_constraints = None;
+        }
+        if !features.contains(Feature::CostBudget) {
+            self.budget = None;
+        }
+        if !features.contains(Feature::ProvisionedCredentials) {
+            self.credentials = None;
+        }
+        self
+    }
+
     /// The features without which this may not be sent (§9.5-§9.8).
     pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
         authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())

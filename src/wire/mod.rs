@@ -23,6 +23,7 @@ mod session;
 
 pub use code::{ErrorCode, WireError};
 pub use encode::{Header, encode};
+pub(crate) use encode::{encode_around, encode_payload};
 pub use envelope::{Envelope, PayloadError};
 pub use frame_fault::{FrameFault, HeaderField, MalformedFrame};
 pub use id::{JobId, Principal, ResultId, SessionId, TraceId};

@@ -63,6 +63,8 @@ impl Session<Runtime> {
             closing: None,
             detached_at: Instant::ZERO,
             window_is_over: false,
+            hold_after: u64::MAX,
+            used_at: now.mono,
         };
         let mut session = Session { shared, inbox: Inbox::new(), role };
         session.welcome(now, &grant.resume_token);

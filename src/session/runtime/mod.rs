@@ -2,6 +2,8 @@
 
 mod answer;
 mod attach;
+mod emission;
+mod hosted;
 mod receive;
 mod send;
 
@@ -13,6 +15,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 pub use attach::Takeover;
+pub(crate) use emission::Emission;
 pub use send::Interest;
 
 use super::Session;
@@ -55,6 +58,10 @@ pub struct State {
     detached_at: Instant,
     /// The resume window is over; what is here is kept only because nobody acknowledged it (D18).
     window_is_over: bool,
+    /// Events behind this one wait until they are stored.
+    hold_after: u64,
+    /// When the session was last used for anything but heartbeats (§14).
+    used_at: Instant,
 }
 
 /// A polite end: the events up to `last` go first, then the farewell (D27).
@@ -99,6 +106,12 @@ impl Session<Runtime> {
             }
         }
         self.settle(now);
+    }
+
+    /// The last event that may be sent for now; while closing, what was emitted later is not sent.
+    fn last_to_send(&self) -> u64 {
+        let last = self.role.closing.as_ref().map_or(u64::MAX, |closing| closing.last);
+        last.min(self.role.window.highest()).min(self.role.hold_after)
     }
 
     fn is_shutting_down(&self) -> bool {
@@ -293,8 +306,8 @@ impl Machine for Runtime {
         }
         let control = session.shared.outbox.next_control();
         let frame = control.or_else(|| {
-            let last = session.role.closing.as_ref().map_or(u64::MAX, |closing| closing.last);
-            let event = session.role.window.next_frame(last)?;
+            let event = session.role.window.next_frame(session.last_to_send())?;
+            session.role.used_at = now.mono;
             session.judge_writable();
             Some(event)
         });

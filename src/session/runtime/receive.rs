@@ -36,6 +36,9 @@ impl Session<Runtime> {
         if message.sender() == Sender::Runtime {
             return self.offended(now, ProtocolError::WrongDirection(message), id, may_answer(Some(message)));
         }
+        if !matches!(message, MessageType::SessionPing | MessageType::SessionPong) {
+            self.role.used_at = now.mono;
+        }
         match message {
             MessageType::SessionPing => self.pong(now, envelope),
             MessageType::SessionPong => {

@@ -1,5 +1,6 @@
 //! How a runtime emits what happens in jobs: features first, then the window, then the ring (D19, D26, D33).
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::super::Session;
@@ -8,7 +9,7 @@ use super::super::error::{CloseReason, DetachReason, SendError, Unsendable};
 use super::super::event::{RuntimeEvent, SendCredit};
 use super::super::phase::Phase;
 use super::super::replay::{Capacity, Evictable};
-use super::super::shared::About;
+use super::super::shared::{About, Shared};
 use super::Runtime;
 use crate::feature::Feature;
 use crate::time::{Now, Timestamp};
@@ -25,18 +26,48 @@ pub enum Interest {
 }
 
 #[derive(Serialize)]
-struct EventPayload<'a, B: ?Sized> {
-    kind: &'a str,
-    ts: Timestamp,
-    body: &'a B,
+pub(super) struct EventPayload<'a, B: ?Sized> {
+    pub(super) kind: &'a str,
+    pub(super) ts: Timestamp,
+    pub(super) body: &'a B,
 }
 
 /// Whether the body that [`EventPayload`] wrote is an object. Quotes within ids and kinds are escaped, so the first such
 /// text is the member itself.
-fn has_object_body(frame: &[u8]) -> bool {
+pub(super) fn has_object_body(frame: &[u8]) -> bool {
     const MEMBER: &[u8] = b"\",\"body\":";
     let body = memchr::memmem::find(frame, MEMBER).map(|at| at + MEMBER.len());
     body.and_then(|at| frame.get(at)) == Some(&b'{')
+}
+
+/// The end of a job as a client takes it.
+pub(super) fn check_result(result: &JobResult) -> Result<(), SendError> {
+    if result.result.is_some() && result.result_id.is_some() {
+        return Err(SendError::Invalid("a result is inline or streamed, not both"));
+    }
+    if result.final_status != JobStatus::Success {
+        return Err(SendError::Invalid("a `job.result` ends a job with `success`"));
+    }
+    Ok(())
+}
+
+/// The same of an end that is none; what follows from the code is put in (D11).
+pub(super) fn complete_error(error: &mut JobError) -> Result<(), SendError> {
+    match error.code {
+        ErrorCode::Other(_) => return Err(SendError::Invalid("the error code is none of the draft's")),
+        ErrorCode::DuplicateKey | ErrorCode::PermissionDenied | ErrorCode::JobNotFound => {
+            return Err(SendError::Invalid("clients take this code for a refused request, not for a job's end"));
+        }
+        _ => {}
+    }
+    if !error.final_status.is_terminal() || error.final_status == JobStatus::Success {
+        return Err(SendError::Invalid("a `job.error` ends a job with `error`, `cancelled` or `timed_out`"));
+    }
+    if error.message.is_empty() {
+        error.message = error.code.as_str().into();
+    }
+    error.retryable = error.code.retryable();
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -131,12 +162,7 @@ impl Session<Runtime> {
         mut result: JobResult,
     ) -> Result<u64, SendError> {
         let now = self.tick(now);
-        if result.result.is_some() && result.result_id.is_some() {
-            return Err(SendError::Invalid("a result is inline or streamed, not both"));
-        }
-        if result.final_status != JobStatus::Success {
-            return Err(SendError::Invalid("a `job.result` ends a job with `success`"));
-        }
+        check_result(&result)?;
         if !self.shared.features.contains(Feature::ResultChunk) {
             result.result_id = None;
             result.result_size = None;
@@ -157,20 +183,7 @@ impl Session<Runtime> {
         mut error: JobError,
     ) -> Result<u64, SendError> {
         let now = self.tick(now);
-        match error.code {
-            ErrorCode::Other(_) => return Err(SendError::Invalid("the error code is none of the draft's")),
-            ErrorCode::DuplicateKey | ErrorCode::PermissionDenied | ErrorCode::JobNotFound => {
-                return Err(SendError::Invalid("clients take this code for a refused request, not for a job's end"));
-            }
-            _ => {}
-        }
-        if !error.final_status.is_terminal() || error.final_status == JobStatus::Success {
-            return Err(SendError::Invalid("a `job.error` ends a job with `error`, `cancelled` or `timed_out`"));
-        }
-        if error.message.is_empty() {
-            error.message = error.code.as_str().into();
-        }
-        error.retryable = error.code.retryable();
+        complete_error(&mut error)?;
         self.record(now, interest, job, MessageType::JobError, &error)
     }
 
@@ -221,6 +234,23 @@ impl Session<Runtime> {
         message: MessageType,
         payload: &P,
     ) -> Result<u64, SendError> {
+        self.record_with(now, interest, About::new(message, Some(job.as_str())), |shared, about, limit| {
+            let (_, frame) = shared.checked_frame(about, payload, limit)?;
+            if message == MessageType::JobEvent && !has_object_body(&frame) {
+                return Err(Unsendable::Invalid("an event's body is an object"));
+            }
+            Ok(frame)
+        })
+    }
+
+    /// Records the frame that `encode` makes for the next place in the sequence.
+    pub(super) fn record_with(
+        &mut self,
+        now: Now,
+        interest: Interest,
+        about: About<'_>,
+        encode: impl FnOnce(&mut Shared, About<'_>, usize) -> Result<Bytes, Unsendable>,
+    ) -> Result<u64, SendError> {
         if self.phase() == Phase::Closed {
             return Err(SendError::Closed);
         }
@@ -229,14 +259,10 @@ impl Session<Runtime> {
             return Err(SendError::Invalid("the session's sequence is used up"));
         }
         let limit = self.role.config.limits.max_frame.min(self.role.config.replay_bytes);
-        let about = About { event_seq: Some(seq), ..About::new(message, Some(job.as_str())) };
-        let (_, frame) = self.shared.checked_frame(about, payload, limit)?;
-        if message == MessageType::JobEvent && !has_object_body(&frame) {
-            return Err(SendError::Invalid("an event's body is an object"));
-        }
+        let frame = encode(&mut self.shared, About { event_seq: Some(seq), ..about }, limit)?;
         self.make_room(frame.len(), interest)?;
         self.role.window.push(frame);
-        self.press(now, job, message != MessageType::JobEvent);
+        self.press(now, about.job_id.unwrap_or_default(), about.message != MessageType::JobEvent);
         self.follow_eviction(now);
         self.judge_writable();
         self.set_timers();
@@ -284,7 +310,7 @@ impl Session<Runtime> {
     }
 
     /// An event was recorded: signals, where the client falls behind by it (D26).
-    fn press(&mut self, now: Now, job: &JobId, is_terminal: bool) {
+    fn press(&mut self, now: Now, job: &str, is_terminal: bool) {
         if self.phase() != Phase::Open || !self.shared.features.contains(Feature::Ack) {
             return;
         }
@@ -299,7 +325,7 @@ impl Session<Runtime> {
             let body = BackPressureBody { phase: PHASE_BACK_PRESSURE, message: &message };
             let payload = EventPayload { kind: kind::STATUS, ts: now.wall, body: &body };
             let seq = self.role.window.highest() + 1;
-            let about = About { event_seq: Some(seq), ..About::new(MessageType::JobEvent, Some(job.as_str())) };
+            let about = About { event_seq: Some(seq), ..About::new(MessageType::JobEvent, Some(job)) };
             let frame = self.shared.frame_about(about, &payload);
             self.role.window.push(frame);
         }

@@ -1,0 +1,60 @@
+//! Why an endpoint did not do what it was told.
+
+use super::directory::InsertError;
+use super::limit::Limit;
+use super::result_stream::StreamError;
+use crate::session::{AnswerError, RefusedBecause, SendError};
+use crate::wire::SessionId;
+
+/// Why a client was not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmitError {
+    /// Nobody waits on that transport: it is gone, or was answered. An ordinary outcome of answering late; there is nothing
+    /// to do.
+    #[error("nobody waits on that transport: it is gone, or was answered")]
+    NobodyWaits,
+    /// The grant's session id is taken: ids are minted once. Nobody was answered: grant another.
+    #[error("the session id {0} is taken: grant another")]
+    SessionIdTaken(SessionId),
+    /// The grant's resume token is taken: tokens are minted once. Nobody was answered: grant another.
+    #[error("the resume token is taken: grant another")]
+    TokenTaken,
+    /// The session could not be resumed. The client was told, and its transport will be closed (D14).
+    #[error("the session cannot be resumed: {0}")]
+    ResumeRefused(RefusedBecause),
+    /// There is no place for another session. The client was told, and its transport will be closed.
+    #[error("there is no place: {0}")]
+    NoPlace(Limit),
+}
+
+/// Why a job was not taken. It is not registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The answer could not be given.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// The directory does not take the job. The submit is still open: refuse it, or accept it under another id.
+    #[error("{0}: the submit is still open")]
+    Directory(#[from] InsertError),
+}
+
+/// Why nothing was published. Nobody heard of anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There is no such job, or it was forgotten meanwhile.
+    #[error("there is no such job")]
+    UnknownJob,
+    /// The job has ended: nothing follows its end.
+    #[error("the job has ended")]
+    Ended,
+    /// The submitter's session refused it. [`SendError::Blocked`]: wait for [`Writable`](super::EndpointEvent::Writable),
+    /// then publish again.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// It does not fit the job's streamed result (D42).
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+}

@@ -1,0 +1,181 @@
+//! The jobs of all sessions: who submitted them, who hears of them, how they stand.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Endpoint;
+use super::deadlines::Sleeper;
+use super::directory::{InsertError, JobDirectory, StatusChange};
+use super::idempotency::IdempotencyKeys;
+use super::job_record::JobRecord;
+use super::policy::Policy;
+use super::registry::Key;
+use super::result_stream::ResultStream;
+use crate::session::RequestId;
+use crate::time::{Instant, Now};
+use crate::wire::{Budget, Credential, JobError, JobId, JobStatus};
+
+/// Which submit waits for the answer to another's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    pub(super) key: Key,
+    pub(super) serial: u64,
+    pub(super) id: RequestId,
+}
+
+/// A job that has not ended: who hears of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Audience {
+    /// `None` once that session is gone.
+    pub(super) submitter: Option<Key>,
+    /// In the order in which they came.
+    pub(super) subscribers: Vec<Key>,
+    pub(super) stream: ResultStream,
+    /// How it has to end, as soon as its submitter can hear of that (D42).
+    pub(super) owed: Option<JobError>,
+}
+
+#[derive(Clone)]
+pub(super) struct Jobs {
+    pub(super) directory: JobDirectory,
+    pub(super) audiences: BTreeMap<JobId, Audience>,
+    pub(super) keys: IdempotencyKeys<Asker>,
+    pub(super) policy: Arc<dyn Policy>,
+    /// Where the directory stands in the order of deadlines.
+    pub(super) deadline: Instant,
+}
+
+impl Jobs {
+    pub(super) fn forget(&mut self, job: &JobId) -> Option<Audience> {
+        self.keys.forget_job(job);
+        self.audiences.remove(job)
+    }
+}
+
+/// What is known of jobs.
+impl Endpoint {
+    /// The jobs that can be listed.
+    #[must_use]
+    pub fn jobs(&self) -> &JobDirectory {
+        &self.jobs.directory
+    }
+
+    /// Registers a job that no session submitted here, such as one that another delegated (§10): it can be listed, subscribed
+    /// to, published. A session that `record` names is not its submitter by that.
+    ///
+    /// # Errors
+    ///
+    /// When the directory does not take it.
+    pub fn add_job(&mut self, now: Now, record: JobRecord) -> Result<(), InsertError> {
+        let now = self.tick(now);
+        self.register_job(now, record, None)
+    }
+
+    /// Takes a job out of all listings, and ends nothing: nobody hears of it any more. Says whether there was one.
+    pub fn forget_job(&mut self, now: Now, job: &JobId) -> bool {
+        self.tick(now);
+        self.disband(job);
+        self.jobs.forget(job);
+        let was_there = self.jobs.directory.remove(job).is_some();
+        self.set_directory_deadline();
+        was_there
+    }
+
+    /// Says that a pending job is at work; the first thing that is published of it says so, too. False when there is no such
+    /// job, or it has ended.
+    pub fn mark_running(&mut self, now: Now, job: &JobId) -> bool {
+        let now = self.tick(now);
+        let change = self.jobs.directory.set_status(now.mono, job, JobStatus::Running);
+        matches!(change, StatusChange::Changed | StatusChange::Unchanged)
+    }
+
+    /// Says what is left of a job's budgets, for whoever subscribes from now on (§9.6). False when there is no such job.
+    pub fn set_budget(&mut self, job: &JobId, budget: Option<Budget>) -> bool {
+        self.jobs.directory.set_budget(job, budget)
+    }
+
+    /// Says which credentials a job has now, for the submitter's own subscriptions (§9.8). False when there is no such job.
+    pub fn set_credentials(&mut self, job: &JobId, credentials: Option<Vec<Credential>>) -> bool {
+        self.jobs.directory.set_credentials(job, credentials)
+    }
+}
+
+impl Endpoint {
+    pub(super) fn register_job(
+        &mut self,
+        now: Now,
+        record: JobRecord,
+        submitter: Option<Key>,
+    ) -> Result<(), InsertError> {
+        let job_id = record.job_id.clone();
+        let has_ended = record.status.is_terminal();
+        let dropped = self.jobs.directory.insert(now.mono, record)?;
+        self.drop_jobs(dropped);
+        if !has_ended {
+            self.jobs.audiences.insert(job_id.clone(), Audience { submitter, ..Audience::default() });
+            if let Some(member) = submitter.and_then(|key| self.registry.get_mut(key)) {
+                member.work().submitted.insert(job_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory has let go of these.
+    pub(super) fn drop_jobs(&mut self, gone: impl IntoIterator<Item = JobId>) {
+        for job in gone {
+            self.jobs.forget(&job);
+        }
+        self.set_directory_deadline();
+    }
+
+    fn set_directory_deadline(&mut self) {
+        let at = self.jobs.directory.poll_timeout().unwrap_or(Instant::MAX);
+        let before = core::mem::replace(&mut self.jobs.deadline, at);
+        self.deadlines.change(Sleeper::Directory, before, at);
+    }
+
+    pub(super) fn directory_timed_out(&mut self, now: Now) {
+        let gone = self.jobs.directory.handle_timeout(now.mono);
+        self.drop_jobs(gone);
+    }
+
+    /// A job has ended: nobody waits for anything of it.
+    pub(super) fn end_job(&mut self, now: Now, job: &JobId, status: JobStatus) {
+        self.disband(job);
+        self.jobs.audiences.remove(job);
+        if let StatusChange::Ended { dropped } = self.jobs.directory.set_status(now.mono, job, status) {
+            self.drop_jobs(dropped);
+        }
+    }
+
+    /// Sessions forget that they have to do with the job.
+    fn disband(&mut self, job: &JobId) {
+        let Some(audience) = self.jobs.audiences.get(job) else { return };
+        for key in audience.subscribers.iter().chain(&audience.submitter) {
+            if let Some(work) = self.registry.get_mut(*key).and_then(|member| member.work.as_mut()) {
+                work.subscribed.remove(job);
+                work.submitted.remove(job);
+                work.blocked.remove(job);
+            }
+        }
+    }
+
+    /// The session is gone: its jobs go on without it. Gives those.
+    pub(super) fn orphan_jobs(&mut self, key: Key) -> Vec<JobId> {
+        let Some(work) = self.registry.get_mut(key).and_then(|member| member.work.take()) else { return Vec::new() };
+        for job in &work.subscribed {
+            if let Some(audience) = self.jobs.audiences.get_mut(job) {
+                audience.subscribers.retain(|subscriber| *subscriber != key);
+            }
+        }
+        for job in &work.submitted {
+            self.jobs.directory.set_session(job, None);
+            if let Some(audience) = self.jobs.audiences.get_mut(job) {
+                audience.submitter = None;
+            }
+        }
+        self.abandon_submits(key, work.submits);
+        work.submitted.into_iter().collect()
+    }
+}

@@ -1,0 +1,72 @@
+//! Sessions without a transport: how many, how large, and which has to go (D18, D32).
+
+use super::Endpoint;
+use super::audit::Audited;
+use super::limit::Limit;
+use super::registry::{Key, Rank};
+use crate::session::CloseReason;
+use crate::time::{Instant, Now};
+use crate::wire::{Principal, SessionId};
+
+impl Endpoint {
+    /// Ends a session at once, whatever it holds: the client's resume will be refused. Its transport, if it has one, is closed
+    /// without a word; see [`shutdown`](Endpoint::shutdown) for a polite end. Says whether there was such a session.
+    pub fn evict(&mut self, now: Now, session: &SessionId) -> bool {
+        let now = self.tick(now);
+        let key = self.registry.key_of(session);
+        if let Some(key) = key {
+            self.evict_key(now, key, Limit::Application);
+        }
+        key.is_some()
+    }
+
+    /// When a session was last used for anything but heartbeats: by the client, or by an event sent to it (§14). A session
+    /// that merely breathes for hours may be one to [`evict`](Endpoint::evict) or to shut down.
+    #[must_use]
+    pub fn used_at(&self, session: &SessionId) -> Option<Instant> {
+        Some(self.registry.by_id(session)?.session.used_at())
+    }
+
+    /// A session has lost its transport.
+    pub(super) fn park(&mut self, now: Now, key: Key, rank: Rank) {
+        self.registry.park(key, rank);
+        self.keep_within_limits(now);
+    }
+
+    /// A session's window is over.
+    pub(super) fn elapse(&mut self, now: Now, key: Key) {
+        if self.registry.get(key).is_some_and(|member| member.rank() == Some(Rank::Waiting)) {
+            self.park(now, key, Rank::Elapsed);
+        }
+    }
+
+    /// Sessions without a transport go, where there are too many of them or they are too large.
+    pub(super) fn keep_within_limits(&mut self, now: Now) {
+        while self.registry.parked() > self.config.parked_sessions {
+            if self.evict_first(now, None, Limit::ParkedSessions).is_err() {
+                return;
+            }
+        }
+        while self.registry.parked_bytes() > self.config.parked_bytes {
+            if self.evict_first(now, None, Limit::ParkedBytes).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Evicts the parked session that has to go first, of all or of one principal; the limit, where there is none.
+    pub(super) fn evict_first(&mut self, now: Now, of: Option<&Principal>, limit: Limit) -> Result<(), Limit> {
+        let key = self.registry.first_to_go(of).ok_or(limit)?;
+        self.evict_key(now, key, limit);
+        Ok(())
+    }
+
+    fn evict_key(&mut self, now: Now, key: Key, limit: Limit) {
+        self.counters.evicted(limit);
+        self.note_session(key, Audited::Evicted(limit));
+        if let Some(member) = self.registry.get_mut(key) {
+            member.session.expel(now, CloseReason::Evicted);
+        }
+        self.serve(now, key);
+    }
+}

@@ -1,0 +1,234 @@
+//! What happens in a job, to all that hear of it (D31, D33, D42).
+
+use serde::Serialize;
+
+use super::Endpoint;
+use super::error::PublishError;
+use super::registry::Key;
+use super::result_stream::{AcceptedChunk, StreamError};
+use crate::feature::Feature;
+use crate::session::{Emission, Interest, SendError};
+use crate::time::Now;
+use crate::wire::job_event::{ResultChunk, kind};
+use crate::wire::{ErrorCode, JobError, JobId, JobResult, JobStatus, RawJson, WireError};
+
+/// What became of something published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// What the submitter's session made of it.
+    pub submitter: Receipt,
+    /// Subscribers that hear of it.
+    pub subscribers: usize,
+    /// Subscribers that do not: they lack the feature that it needs, may not have what is in it, or have just fallen.
+    pub skipped: usize,
+}
+
+/// Whether the submitter hears of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Receipt {
+    /// It has this place in the submitter's sequence.
+    Recorded(u64),
+    /// Its session is gone, or has just ended because this did not fit (D18).
+    Gone,
+    /// Its session did not agree on the feature (D33).
+    NotNegotiated(Feature),
+}
+
+/// Something happens in a job. Written once for all who hear of it; each has it in its own sequence.
+///
+/// The submitter decides: where its session has no room ([`SendError::Blocked`]) or can never take it, nobody hears of it
+/// and the call fails; where its session is gone or lacks the feature, the others hear of it. Subscribers never hold anything
+/// up: theirs goes at the cost of their oldest (D19, D27).
+impl Endpoint {
+    /// Publishes an event of a job (§8), whose body is an object.
+    ///
+    /// A `result_chunk` has its place in the job's streamed result (D42). One that is too large, alone or with those
+    /// before it, ends the job with INTERNAL_ERROR.
+    ///
+    /// # Errors
+    ///
+    /// When the job has ended or never was, or what was said above.
+    pub fn publish<B: Serialize + ?Sized>(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        kind: &str,
+        body: &B,
+    ) -> Result<Published, PublishError> {
+        let now = self.tick(now);
+        self.check_live(now, job)?;
+        let chunk = if kind == kind::RESULT_CHUNK { Some(self.check_chunk(now, job, body)?) } else { None };
+        let published = match Emission::event(now, kind, body).map_err(PublishError::from) {
+            Ok(emission) => self.emit(now, job, &emission),
+            Err(error) => Err(error),
+        };
+        if let Some(chunk) = chunk {
+            match &published {
+                Ok(_) => {
+                    if let Some(audience) = self.jobs.audiences.get_mut(job) {
+                        audience.stream.commit(chunk);
+                    }
+                }
+                Err(PublishError::Send(SendError::TooLarge { .. })) => self.doom(now, job, "a chunk is too large"),
+                Err(_) => {}
+            }
+        }
+        if published.is_ok() {
+            self.mark_running(now, job);
+        }
+        published
+    }
+
+    /// Ends a job well (§7.3). Towards sessions without `result_chunk` it goes without `result_id` (D33).
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Endpoint::publish); and when the result does not fit what was streamed (D42).
+    pub fn finish(&mut self, now: Now, job: &JobId, result: JobResult) -> Result<Published, PublishError> {
+        let now = self.tick(now);
+        self.check_live(now, job)?;
+        if let Some(audience) = self.jobs.audiences.get(job) {
+            audience.stream.check_result(&result)?;
+        }
+        let published = self.emit(now, job, &Emission::result(result)?)?;
+        self.end_job(now, job, JobStatus::Success);
+        Ok(published)
+    }
+
+    /// Ends a job otherwise (§7.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Endpoint::publish); and when the code is none that ends a job: see
+    /// [`Session::send_error`](crate::Session::send_error).
+    pub fn fail(&mut self, now: Now, job: &JobId, error: JobError) -> Result<Published, PublishError> {
+        let now = self.tick(now);
+        self.check_live(now, job)?;
+        self.end_with(now, job, error)
+    }
+}
+
+impl Endpoint {
+    fn end_with(&mut self, now: Now, job: &JobId, error: JobError) -> Result<Published, PublishError> {
+        let status = error.final_status.clone();
+        let published = self.emit(now, job, &Emission::error(error)?)?;
+        self.end_job(now, job, status);
+        Ok(published)
+    }
+
+    fn check_live(&mut self, now: Now, job: &JobId) -> Result<(), PublishError> {
+        if !self.jobs.audiences.contains_key(job) {
+            let is_known = self.jobs.directory.get(job).is_some();
+            return Err(if is_known { PublishError::Ended } else { PublishError::UnknownJob });
+        }
+        if self.pay(now, job) { Err(PublishError::Ended) } else { Ok(()) }
+    }
+
+    fn check_chunk<B: Serialize + ?Sized>(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        body: &B,
+    ) -> Result<AcceptedChunk, PublishError> {
+        const SHAPE: SendError = SendError::Invalid("a `result_chunk` has the body of one (§8.4)");
+        let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
+        let chunk = body.parse::<ResultChunk>().map_err(|_| SHAPE)?;
+        let limit = self.config.result_bytes;
+        let audience = self.jobs.audiences.get(job).ok_or(PublishError::UnknownJob)?;
+        let checked = audience.stream.check_chunk(&chunk, limit);
+        if let Err(StreamError::TooLarge { .. }) = &checked {
+            self.doom(now, job, "the result is too large");
+        }
+        Ok(checked?)
+    }
+
+    /// The job has to end, now or as soon as its submitter can hear of it (D42).
+    fn doom(&mut self, now: Now, job: &JobId, why: &str) {
+        if let Some(audience) = self.jobs.audiences.get_mut(job) {
+            audience.owed = Some(JobError::new(WireError::new(ErrorCode::InternalError, why)));
+        }
+        self.pay(now, job);
+    }
+
+    /// Ends a job that is owed its end, if it can be; says whether it was owed one.
+    pub(super) fn pay(&mut self, now: Now, job: &JobId) -> bool {
+        let owed = self.jobs.audiences.get(job).and_then(|audience| audience.owed.clone());
+        let is_owed = owed.is_some();
+        if let Some(error) = owed {
+            // Where there is no room for it, it is tried again once there is.
+            let _ = self.end_with(now, job, error);
+        }
+        is_owed
+    }
+
+    /// Gives the submitter its place first: what it refuses, nobody hears of.
+    fn emit(&mut self, now: Now, job: &JobId, emission: &Emission) -> Result<Published, PublishError> {
+        let submitter = self.jobs.audiences.get(job).and_then(|audience| audience.submitter);
+        let receipt = match submitter {
+            Some(key) => self.emit_to_submitter(now, key, job, emission)?,
+            None => Receipt::Gone,
+        };
+        if let Receipt::Recorded(seq) = receipt {
+            self.jobs.directory.set_last_event_seq(job, seq);
+        }
+        let (subscribers, skipped) = self.emit_to_subscribers(now, job, emission);
+        self.counters.deliveries_skipped += skipped as u64;
+        self.keep_within_limits(now);
+        Ok(Published { submitter: receipt, subscribers, skipped })
+    }
+
+    fn emit_to_submitter(
+        &mut self,
+        now: Now,
+        key: Key,
+        job: &JobId,
+        emission: &Emission,
+    ) -> Result<Receipt, PublishError> {
+        let Some(member) = self.registry.get_mut(key) else { return Ok(Receipt::Gone) };
+        let outcome = member.session.emit(Interest::Submitter, now, job, emission);
+        if outcome == Err(SendError::Blocked) {
+            member.work().blocked.insert(job.clone());
+        }
+        self.serve(now, key);
+        match outcome {
+            Ok(seq) => Ok(Receipt::Recorded(seq)),
+            Err(SendError::Closed) => Ok(Receipt::Gone),
+            Err(SendError::FeatureNotNegotiated(feature)) => Ok(Receipt::NotNegotiated(feature)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn emit_to_subscribers(&mut self, now: Now, job: &JobId, emission: &Emission) -> (usize, usize) {
+        // Taken out and put back: some of them may fall by this.
+        let Some(audience) = self.jobs.audiences.get_mut(job) else { return (0, 0) };
+        let mut subscribers = core::mem::take(&mut audience.subscribers);
+        let closed = self.counters.closed;
+        let owner = self.jobs.directory.get(job).map(|record| record.principal.clone());
+        let mut heard = 0;
+        for key in &subscribers {
+            let Some(member) = self.registry.get_mut(*key) else { continue };
+            let is_private = emission.needs(Feature::ProvisionedCredentials);
+            if is_private && owner.as_ref() != Some(member.session.principal()) {
+                continue;
+            }
+            if member.session.emit(Interest::Subscriber, now, job, emission).is_ok() {
+                heard += 1;
+            }
+            self.serve(now, *key);
+        }
+        let skipped = subscribers.len() - heard;
+        if self.counters.closed != closed {
+            subscribers.retain(|key| self.follows(*key, job));
+        }
+        if let Some(audience) = self.jobs.audiences.get_mut(job) {
+            audience.subscribers = subscribers;
+        }
+        (heard, skipped)
+    }
+
+    fn follows(&self, key: Key, job: &JobId) -> bool {
+        let work = self.registry.get(key).and_then(|member| member.work.as_ref());
+        work.is_some_and(|work| work.subscribed.contains(job))
+    }
+}

@@ -1,0 +1,263 @@
+//! All sessions: by id, by resume token, by principal, and in the order in which parked ones have to go.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use slab::Slab;
+
+use super::connection::ConnId;
+use super::work::Work;
+use crate::session::{Runtime, Session};
+use crate::time::Instant;
+use crate::wire::{Principal, SessionId};
+
+/// A session's place in this endpoint; given again once it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(u32);
+
+pub(super) type TokenDigest = [u8; 32];
+
+/// How soon a parked session has to go, when somebody has to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// Its client said goodbye (D32).
+    Closed,
+    /// Its window is over (D18).
+    Elapsed,
+    /// Its client may be back any moment.
+    Waiting,
+}
+
+/// A parked session's place among all that are parked: the first has to go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    rank: Rank,
+    /// Counted as they were parked.
+    number: u64,
+    key: Key,
+}
+
+/// A session and what the endpoint knows of it.
+#[derive(Clone)]
+pub(super) struct Member {
+    /// Tells it from another that had the same key.
+    pub(super) serial: u64,
+    pub(super) session: Session<Runtime>,
+    pub(super) conn: Option<ConnId>,
+    /// Where it stands in the order of deadlines.
+    pub(super) deadline: Instant,
+    /// While it is parked.
+    place: Option<Place>,
+    /// The bytes that it is counted with among the parked ones.
+    counted_bytes: usize,
+    token: TokenDigest,
+    /// A token that is still good until the client is heard.
+    presented: Option<Box<TokenDigest>>,
+    /// `None`: it has no jobs, and never asked for one.
+    pub(super) work: Option<Box<Work>>,
+}
+
+impl Member {
+    pub(super) fn work(&mut self) -> &mut Work {
+        self.work.get_or_insert_default()
+    }
+
+    /// While it is parked.
+    pub(super) fn rank(&self) -> Option<Rank> {
+        self.place.map(|place| place.rank)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    sessions: u32,
+    parked: BTreeSet<Place>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Registry {
+    members: Slab<Box<Member>>,
+    by_id: BTreeMap<SessionId, Key>,
+    by_token: BTreeMap<TokenDigest, Key>,
+    principals: BTreeMap<Principal, Standing>,
+    parked: BTreeSet<Place>,
+    parked_bytes: usize,
+    /// Sessions and places, counted.
+    serial: u64,
+}
+
+impl Registry {
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.parked_bytes
+    }
+
+    pub(super) fn sessions_of(&self, principal: &Principal) -> usize {
+        self.principals.get(principal).map_or(0, |standing| standing.sessions as usize)
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Member> {
+        self.members.get(key.0 as usize).map(|member| &**member)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Member> {
+        self.members.get_mut(key.0 as usize).map(|member| &mut **member)
+    }
+
+    /// The member of that key, unless another has it meanwhile.
+    pub(super) fn same(&mut self, key: Key, serial: u64) -> Option<&mut Member> {
+        self.get_mut(key).filter(|member| member.serial == serial)
+    }
+
+    pub(super) fn key_of(&self, id: &SessionId) -> Option<Key> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn by_id(&self, id: &SessionId) -> Option<&Member> {
+        self.get(self.key_of(id)?)
+    }
+
+    pub(super) fn by_token(&self, digest: &TokenDigest) -> Option<Key> {
+        self.by_token.get(digest).copied()
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.members.iter().map(|(slot, _)| Key(slot as u32)).collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().map(|(_, member)| &**member)
+    }
+
+    /// Whoever calls has seen that neither the id nor the tokens are taken.
+    pub(super) fn insert(
+        &mut self,
+        session: Session<Runtime>,
+        token: TokenDigest,
+        presented: Option<TokenDigest>,
+    ) -> Key {
+        self.serial += 1;
+        let principal = session.principal().clone();
+        let id = session.session_id().cloned();
+        let entry = self.members.vacant_entry();
+        let key = Key(entry.key() as u32);
+        entry.insert(Box::new(Member {
+            serial: self.serial,
+            session,
+            conn: None,
+            deadline: Instant::MAX,
+            place: None,
+            counted_bytes: 0,
+            token,
+            presented: presented.map(Box::new),
+            work: None,
+        }));
+        if let Some(id) = id {
+            self.by_id.insert(id, key);
+        }
+        self.by_token.insert(token, key);
+        if let Some(presented) = presented {
+            self.by_token.insert(presented, key);
+        }
+        self.principals.entry(principal).or_default().sessions += 1;
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Member> {
+        self.unpark(key);
+        let member = *self.members.try_remove(key.0 as usize)?;
+        if let Some(id) = member.session.session_id() {
+            self.by_id.remove(id);
+        }
+        self.by_token.remove(&member.token);
+        if let Some(presented) = &member.presented {
+            self.by_token.remove(&**presented);
+        }
+        let principal = member.session.principal();
+        if let Some(standing) = self.principals.get_mut(principal) {
+            standing.sessions -= 1;
+            if standing.sessions == 0 {
+                self.principals.remove(principal);
+            }
+        }
+        Some(member)
+    }
+
+    /// The session was resumed: it goes by the next token, and for a while by the one presented.
+    pub(super) fn rotate(&mut self, key: Key, presented: TokenDigest, next: TokenDigest) {
+        let Some(member) = self.members.get_mut(key.0 as usize) else { return };
+        let before = [Some(member.token), member.presented.take().map(|token| *token)];
+        member.token = next;
+        member.presented = Some(Box::new(presented));
+        for token in before.into_iter().flatten() {
+            self.by_token.remove(&token);
+        }
+        self.by_token.insert(presented, key);
+        self.by_token.insert(next, key);
+    }
+
+    /// The client was heard: it has the new token.
+    pub(super) fn retire_presented(&mut self, key: Key) {
+        let presented = self.get_mut(key).and_then(|member| member.presented.take());
+        if let Some(presented) = presented {
+            self.by_token.remove(&*presented);
+        }
+    }
+
+    pub(super) fn has_presented(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|member| member.presented.is_some())
+    }
+
+    /// The session has no transport. Parked anew, it goes behind those of the same rank.
+    pub(super) fn park(&mut self, key: Key, rank: Rank) {
+        self.unpark(key);
+        self.serial += 1;
+        let place = Place { rank, number: self.serial, key };
+        let Some(member) = self.members.get_mut(key.0 as usize) else { return };
+        member.place = Some(place);
+        member.counted_bytes = member.session.replay_len().1;
+        self.parked_bytes += member.counted_bytes;
+        self.parked.insert(place);
+        if let Some(standing) = self.principals.get_mut(member.session.principal()) {
+            standing.parked.insert(place);
+        }
+    }
+
+    /// The session has a transport again, or ends.
+    pub(super) fn unpark(&mut self, key: Key) {
+        let Some(member) = self.members.get_mut(key.0 as usize) else { return };
+        let Some(place) = member.place.take() else { return };
+        self.parked_bytes -= core::mem::take(&mut member.counted_bytes);
+        self.parked.remove(&place);
+        if let Some(standing) = self.principals.get_mut(member.session.principal()) {
+            standing.parked.remove(&place);
+        }
+    }
+
+    /// A parked session's replay buffer may have grown or shrunk.
+    pub(super) fn recount(&mut self, key: Key) {
+        let Some(member) = self.members.get_mut(key.0 as usize) else { return };
+        if member.place.is_some() {
+            let bytes = member.session.replay_len().1;
+            self.parked_bytes = self.parked_bytes - member.counted_bytes + bytes;
+            member.counted_bytes = bytes;
+        }
+    }
+
+    /// The parked session that has to go first; of all, or of one principal.
+    pub(super) fn first_to_go(&self, of: Option<&Principal>) -> Option<Key> {
+        let order = match of {
+            Some(principal) => &self.principals.get(principal)?.parked,
+            None => &self.parked,
+        };
+        order.first().map(|place| place.key)
+    }
+}

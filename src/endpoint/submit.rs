@@ -1,0 +1,233 @@
+//! Submits: asked for one after the other, repetitions answered alike (§7.1, §7.2, D41).
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::ToString;
+
+use super::Endpoint;
+use super::error::AcceptError;
+use super::event::{EndpointEvent, Request};
+use super::idempotency::{Entry, IdempotencyKeys};
+use super::job_record::JobRecord;
+use super::jobs::Asker;
+use super::queue::Charge;
+use super::registry::Key;
+use super::work::{AskState, Asked};
+use crate::session::{AnswerError, RequestId};
+use crate::time::Now;
+use crate::wire::{ErrorCode, JobAccepted, JobSubmit, TraceId, WireError};
+
+/// Answers to requests.
+impl Endpoint {
+    /// Takes the job of a [`Submit`](EndpointEvent::Submit) (§7.1): it is registered with the session and its principal, can be
+    /// listed, subscribed to and published. Repetitions by `idempotency_key` get this answer again, as long as the job
+    /// is in the directory (D41).
+    ///
+    /// Where the submit's transport was lost meanwhile, the job is taken all the same, and the answer kept for a
+    /// repetition of the same message (D8).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such submit any more (its session is gone, or it was answered), the answer cannot be sent, or the
+    /// directory does not take the job. The job is not registered then.
+    pub fn accept_job(&mut self, now: Now, request: &Request, mut accepted: JobAccepted) -> Result<(), AcceptError> {
+        let now = self.tick(now);
+        let key = self.registry.key_of(&request.session).ok_or(AnswerError::UnknownRequest)?;
+        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        let principal = member.session.principal().clone();
+        let asked = member.work.as_mut().and_then(|work| work.asked(request.id)).ok_or(AnswerError::UnknownRequest)?;
+        if !matches!(asked.state, AskState::Told) {
+            return Err(AnswerError::UnknownRequest.into());
+        }
+        accepted.accepted_at = accepted.accepted_at.or(Some(now.wall));
+        accepted.trace_id = accepted.trace_id.or(asked.trace_id);
+        let mut record = JobRecord::new(
+            accepted.job_id.clone(),
+            principal.clone(),
+            accepted.agent.clone(),
+            accepted.accepted_at.unwrap_or(now.wall),
+        );
+        record.session = Some(request.session.clone());
+        record.lease = accepted.lease.clone();
+        record.lease_constraints = accepted.lease_constraints;
+        record.budget = accepted.budget.clone();
+        record.credentials = accepted.credentials.clone();
+        record.trace_id = accepted.trace_id;
+        self.register_job(now, record, Some(key))?;
+        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        if let Err(error) = member.session.accept_job(now, request.id, accepted.clone()) {
+            self.forget_job(now, &accepted.job_id);
+            return Err(error.into());
+        }
+        let asked = member.work().take_asked(request.id);
+        if let Some(idempotency_key) = asked.and_then(|asked| asked.key) {
+            for asker in self.jobs.keys.accepted(&principal, &idempotency_key, accepted.clone()) {
+                self.repeat(now, asker, &accepted);
+            }
+        }
+        self.ask_next(now, key);
+        self.serve(now, key);
+        Ok(())
+    }
+
+    /// Refuses any request (D11). Whether trying again can help goes by the code.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such request any more, or the code is none of the draft's.
+    pub fn refuse(&mut self, now: Now, request: &Request, error: WireError) -> Result<(), AnswerError> {
+        let now = self.tick(now);
+        let key = self.registry.key_of(&request.session).ok_or(AnswerError::UnknownRequest)?;
+        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        member.session.fail_request(now, request.id, error)?;
+        self.answered(now, key, request.id);
+        self.serve(now, key);
+        Ok(())
+    }
+}
+
+impl Endpoint {
+    /// A session has a submit.
+    pub(super) fn submitted(
+        &mut self,
+        now: Now,
+        key: Key,
+        id: RequestId,
+        submit: Box<JobSubmit>,
+        trace_id: Option<TraceId>,
+        charge: Option<Charge>,
+    ) {
+        let in_order = self.config.submits_in_order;
+        let Some(member) = self.registry.get_mut(key) else { return };
+        let work = member.work();
+        let must_wait = in_order && !work.submits.is_empty();
+        work.submits.push_back(Asked { id, trace_id, key: None, state: AskState::Waiting(submit, charge) });
+        if !must_wait {
+            self.ask(now, key, id);
+        }
+    }
+
+    /// Asks the application for the verdict on a submit, unless it is known.
+    fn ask(&mut self, now: Now, key: Key, id: RequestId) {
+        let Some(member) = self.registry.get_mut(key) else { return };
+        let (serial, principal) = (member.serial, member.session.principal().clone());
+        let Some(asked) = member.work().asked(id) else { return };
+        let trace_id = asked.trace_id;
+        let (submit, charge) = match core::mem::replace(&mut asked.state, AskState::Told) {
+            AskState::Waiting(submit, charge) => (submit, charge),
+            AskState::Repeating(submit) => (submit, None),
+            AskState::Told => return,
+        };
+        let Some(idempotency_key) = submit.idempotency_key.clone() else {
+            return self.tell_submit(key, id, submit, trace_id, charge);
+        };
+        let refusal = match self.jobs.keys.enter(&principal, &idempotency_key, &submit, Asker { key, serial, id }) {
+            Entry::New => {
+                if let Some(asked) = member.work().asked(id) {
+                    asked.key = Some(idempotency_key);
+                }
+                return self.tell_submit(key, id, submit, trace_id, charge);
+            }
+            Entry::Open => {
+                if let Some(asked) = member.work().asked(id) {
+                    asked.state = AskState::Repeating(submit);
+                }
+                return self.release(charge);
+            }
+            Entry::Accepted(accepted) => {
+                let accepted = accepted.clone();
+                self.release(charge);
+                return self.repeat(now, Asker { key, serial, id }, &accepted);
+            }
+            Entry::Conflict => {
+                WireError::new(ErrorCode::DuplicateKey, "the idempotency key was used for another submit")
+            }
+            Entry::TooManyWait => {
+                WireError::new(ErrorCode::InternalError, "too many wait for the answer to the same submit")
+            }
+            Entry::TooLong => WireError::new(
+                ErrorCode::InvalidRequest,
+                alloc::format!("`idempotency_key` has more than {} bytes", IdempotencyKeys::<Asker>::MAX_KEY_LEN),
+            ),
+        };
+        let _ = member.session.fail_request(now, id, refusal);
+        self.release(charge);
+        self.answered(now, key, id);
+    }
+
+    fn tell_submit(
+        &mut self,
+        key: Key,
+        id: RequestId,
+        submit: Box<JobSubmit>,
+        trace_id: Option<TraceId>,
+        charge: Option<Charge>,
+    ) {
+        let Some(request) = self.request(key, id) else { return };
+        let Some(principal) = self.registry.get(key).map(|member| member.session.principal().clone()) else { return };
+        self.events.push(EndpointEvent::Submit { request, principal, submit, trace_id }, 0, charge);
+    }
+
+    /// Answers a submit as an equal one was answered.
+    fn repeat(&mut self, now: Now, asker: Asker, accepted: &JobAccepted) {
+        let Asker { key, serial, id } = asker;
+        let Some(member) = self.registry.same(key, serial) else { return };
+        let answer = accepted.clone().within(member.session.features());
+        if let Err(error) = member.session.accept_job(now, id, answer) {
+            let error = WireError::new(ErrorCode::InternalError, error.to_string());
+            let _ = member.session.fail_request(now, id, error);
+        }
+        self.answered(now, key, id);
+        self.serve(now, key);
+    }
+
+    /// A request has its answer. Of a submit, the key is free where it was not accepted, and the next one is asked.
+    fn answered(&mut self, now: Now, key: Key, id: RequestId) {
+        let asked = self.registry.get_mut(key).and_then(|member| member.work.as_mut()?.take_asked(id));
+        if let Some(asked) = asked {
+            self.free_key(now, key, asked);
+            self.ask_next(now, key);
+        }
+    }
+
+    fn free_key(&mut self, now: Now, key: Key, asked: Asked) {
+        let Some(idempotency_key) = asked.key else { return };
+        let Some(principal) = self.registry.get(key).map(|member| member.session.principal().clone()) else { return };
+        for asker in self.jobs.keys.refused(&principal, &idempotency_key) {
+            // Its own were abandoned with it, or come in their turn.
+            if asker.key != key && self.registry.same(asker.key, asker.serial).is_some() {
+                self.ask(now, asker.key, asker.id);
+                self.serve(now, asker.key);
+            }
+        }
+    }
+
+    fn ask_next(&mut self, now: Now, key: Key) {
+        let first = self.registry.get(key).and_then(|member| member.work.as_ref()?.submits.front());
+        let waiting = first.filter(|asked| matches!(asked.state, AskState::Waiting(..)));
+        if let Some(id) = waiting.map(|asked| asked.id) {
+            self.ask(now, key, id);
+        }
+    }
+
+    /// The session is gone, and with it all that it asked for.
+    pub(super) fn abandon_submits(&mut self, key: Key, submits: VecDeque<Asked>) {
+        let now = self.clock;
+        for asked in submits {
+            self.free_key(now, key, asked);
+        }
+    }
+
+    pub(super) fn request(&self, key: Key, id: RequestId) -> Option<Request> {
+        Some(Request { session: self.registry.get(key)?.session.session_id()?.clone(), id })
+    }
+
+    /// What an event cost its session is free again, for nobody has to poll it.
+    pub(super) fn release(&mut self, charge: Option<Charge>) {
+        if let Some(Charge { key, serial, cost }) = charge
+            && let Some(member) = self.registry.same(key, serial)
+        {
+            member.session.release(cost);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Who hears of whose jobs: history, then what happens, in one order without a hole (§7.6, D31, D36).
+
+use alloc::vec::Vec;
+
+use super::Endpoint;
+use super::audit::Audited;
+use super::job_record::JobRecord;
+use super::policy::Sight;
+use super::registry::Key;
+use crate::feature::Feature;
+use crate::session::{Emission, Interest, RequestId};
+use crate::time::Now;
+use crate::wire::{Envelope, ErrorCode, JobId, JobSubscribe, JobSubscribed, Principal, WireError};
+
+/// What of a job's past a subscriber is given.
+struct History {
+    /// In the owner's sequence: what comes is behind this.
+    from: u64,
+    /// The owner's replay buffer could be looked into.
+    is_there: bool,
+    emissions: Vec<Emission>,
+}
+
+impl Endpoint {
+    pub(super) fn subscribe_asked(&mut self, now: Now, key: Key, id: RequestId, job: &JobId, wanted: &JobSubscribe) {
+        let Some(viewer) = self.registry.get(key).map(|member| member.session.principal().clone()) else { return };
+        let record = self.jobs.directory.get(job);
+        let sight = Sight::of(&*self.jobs.policy, &viewer, record);
+        let owner = record.map(|record| record.principal.clone());
+        let Some(record) = record.filter(|_| sight == Sight::Subscribable).cloned() else {
+            let error = match sight {
+                Sight::Hidden => WireError::new(ErrorCode::JobNotFound, "there is no such job"),
+                _ => WireError::new(ErrorCode::PermissionDenied, "this job may be listed and not followed"),
+            };
+            return self.refuse_subscribe(now, key, id, job, owner, error);
+        };
+        let hears_already = self.hears_of(key, job);
+        if !hears_already && let Some(error) = self.has_no_place(key, job) {
+            return self.refuse_subscribe(now, key, id, job, owner, error);
+        }
+        let mut history = self.history(key, &record, &viewer, wanted);
+        if hears_already {
+            // It has what happened since, in its place: again would be twice.
+            history.emissions.clear();
+        }
+        let Some(member) = self.registry.get_mut(key) else { return };
+        let mut answer = describe(&record, &viewer).within(member.session.features());
+        answer.subscribed_from = history.from;
+        answer.replayed = history.is_there && !hears_already;
+        if let Err(error) = member.session.accept_subscribe(now, id, answer) {
+            let error = WireError::new(ErrorCode::InternalError, alloc::format!("{error}"));
+            let _ = member.session.fail_request(now, id, error);
+            return;
+        }
+        let mut replayed = 0;
+        for emission in &history.emissions {
+            replayed += usize::from(member.session.emit(Interest::Subscriber, now, job, emission).is_ok());
+        }
+        if !hears_already && let Some(audience) = self.jobs.audiences.get_mut(job) {
+            audience.subscribers.push(key);
+            member.work().subscribed.insert(job.clone());
+        }
+        self.note_session(key, Audited::Subscribed { job: job.clone(), owner: record.principal, replayed });
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: Key, job: &JobId) {
+        let work = self.registry.get_mut(key).and_then(|member| member.work.as_mut());
+        if !work.is_some_and(|work| work.subscribed.remove(job)) {
+            return;
+        }
+        if let Some(audience) = self.jobs.audiences.get_mut(job) {
+            audience.subscribers.retain(|subscriber| *subscriber != key);
+        }
+        self.note_session(key, Audited::Unsubscribed { job: job.clone() });
+    }
+
+    /// The session no longer agrees on subscriptions (A5).
+    pub(super) fn unsubscribe_all(&mut self, key: Key) {
+        let work = self.registry.get_mut(key).and_then(|member| member.work.as_mut());
+        let jobs = work.map(|work| work.subscribed.clone()).unwrap_or_default();
+        for job in jobs {
+            self.unsubscribe(key, &job);
+        }
+    }
+
+    fn refuse_subscribe(
+        &mut self,
+        now: Now,
+        key: Key,
+        id: RequestId,
+        job: &JobId,
+        owner: Option<Principal>,
+        error: WireError,
+    ) {
+        let code = error.code.clone();
+        if let Some(member) = self.registry.get_mut(key) {
+            let _ = member.session.fail_request(now, id, error);
+        }
+        self.note_session(key, Audited::SubscribeRefused { job: job.clone(), owner, code });
+    }
+
+    /// As its submitter, or because it subscribed.
+    fn hears_of(&self, key: Key, job: &JobId) -> bool {
+        let work = self.registry.get(key).and_then(|member| member.work.as_ref());
+        work.is_some_and(|work| work.subscribed.contains(job) || work.submitted.contains(job))
+    }
+
+    fn has_no_place(&self, key: Key, job: &JobId) -> Option<WireError> {
+        let work = self.registry.get(key).and_then(|member| member.work.as_ref());
+        let of_session = work.map_or(0, |work| work.subscribed.len());
+        let of_job = self.jobs.audiences.get(job).map_or(0, |audience| audience.subscribers.len());
+        if of_session >= self.config.subscriptions_per_session {
+            Some(WireError::new(ErrorCode::InternalError, "the session has too many subscriptions"))
+        } else if of_job >= self.config.subscribers_per_job {
+            Some(WireError::new(ErrorCode::InternalError, "the job has too many subscribers"))
+        } else {
+            None
+        }
+    }
+
+    /// What the owner's replay buffer still has of the job, as much as fits the subscriber's own without pushing
+    /// anything out.
+    fn history(&self, key: Key, record: &JobRecord, viewer: &Principal, wanted: &JobSubscribe) -> History {
+        let owner = record.session.as_ref().and_then(|session| self.registry.by_id(session));
+        let highest = owner.map_or(record.last_event_seq, |owner| owner.session.last_event_seq());
+        let live = History { from: highest, is_there: false, emissions: Vec::new() };
+        let (Some(owner), Some(true), Some(subscriber)) = (owner, wanted.history, self.registry.get(key)) else {
+            return live;
+        };
+        let from = wanted.from_event_seq.unwrap_or(0).clamp(owner.session.replay_floor(), highest);
+        let (mut events, mut bytes) = subscriber.session.free_window();
+        // A frame is longer than its payload by ids, at most this much.
+        let overhead = 512 + 2 * record.job_id.as_str().len();
+        let mut history = History { from, is_there: true, emissions: Vec::new() };
+        let frames: Vec<_> = owner.session.events_since(from).collect();
+        for (seq, frame) in frames.into_iter().rev() {
+            let Ok(envelope) = Envelope::decode(frame) else { continue };
+            if envelope.job_id().as_deref() != Some(record.job_id.as_str()) {
+                continue;
+            }
+            let Some(emission) = Emission::replayed(&envelope) else { continue };
+            let is_private = emission.needs(Feature::ProvisionedCredentials) && *viewer != record.principal;
+            // A status of back-pressure is about the owner's session.
+            if is_private || emission.needs(Feature::Ack) {
+                continue;
+            }
+            let len = envelope.frame().len() + overhead;
+            if events == 0 || bytes < len {
+                history.from = seq;
+                break;
+            }
+            (events, bytes) = (events - 1, bytes - len);
+            history.emissions.push(emission);
+        }
+        history.emissions.reverse();
+        history
+    }
+}
+
+fn describe(record: &JobRecord, viewer: &Principal) -> JobSubscribed {
+    let mut subscribed = JobSubscribed::new(record.job_id.clone(), record.agent.clone(), record.status.clone());
+    subscribed.lease = record.lease.clone();
+    subscribed.lease_constraints = record.lease_constraints;
+    subscribed.budget = record.budget.clone();
+    subscribed.parent_job_id = record.parent_job_id.clone();
+    subscribed.trace_id = record.trace_id;
+    // They follow the submitter alone (§14).
+    subscribed.credentials = record.credentials.clone().filter(|_| *viewer == record.principal);
+    subscribed
+}

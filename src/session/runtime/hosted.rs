@@ -1,0 +1,87 @@
+//! What an endpoint does to a session that it hosts.
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::Session;
+use super::super::error::{CloseReason, DetachReason};
+use super::super::event::RuntimeEvent;
+use super::super::role::Machine;
+use super::Runtime;
+use crate::time::{Instant, Now};
+use crate::wire::AgentInfo;
+
+impl Session<Runtime> {
+    /// The next event and what it costs: it counts as unpolled until [`release`](Session::release) (D43).
+    pub(crate) fn poll_held(&mut self) -> Option<(RuntimeEvent, usize)> {
+        loop {
+            let (event, _, cost) = self.inbox.pop_held()?;
+            match event {
+                Some(event) => return Some((event, cost)),
+                None => self.release(cost),
+            }
+        }
+    }
+
+    /// The application has what cost so much.
+    pub(crate) fn release(&mut self, cost: usize) {
+        self.inbox.release(cost);
+        self.set_timers();
+    }
+
+    /// Whether `poll_transmit` would give something.
+    pub(crate) fn has_frames(&self) -> bool {
+        if !self.phase().is_attached() {
+            return self.shared.outbox.has_farewell();
+        }
+        self.shared.outbox.has_control() || self.role.window.cursor() < self.last_to_send()
+    }
+
+    /// Events behind this one are not sent for now: they are not yet stored.
+    pub(crate) fn hold_events_after(&mut self, seq: u64) {
+        self.role.hold_after = seq;
+    }
+
+    /// Ends the session, whose place is needed or which lives elsewhere now.
+    pub(crate) fn expel(&mut self, now: Now, reason: CloseReason) {
+        self.tick(now);
+        self.end(reason);
+        self.set_timers();
+    }
+
+    /// Gives the transport up, as for what this session's own limits do not allow.
+    pub(crate) fn give_up(&mut self, now: Now, reason: DetachReason) {
+        let now = self.tick(now);
+        if self.phase().is_attached() {
+            Runtime::detach(self, now, reason);
+        }
+        self.set_timers();
+    }
+
+    /// The agents that the next welcome tells of; gives those of the last.
+    pub(crate) fn replace_agents(&mut self, agents: Arc<[AgentInfo]>) -> Arc<[AgentInfo]> {
+        core::mem::replace(&mut self.role.agents, agents)
+    }
+
+    /// How many events, and how many bytes of them, fit the window without pushing anything out.
+    pub(crate) fn free_window(&self) -> (usize, usize) {
+        let config = &self.role.config;
+        let window = &self.role.window;
+        (config.replay_events.saturating_sub(window.len()), config.replay_bytes.saturating_sub(window.bytes()))
+    }
+
+    /// When the client last sent, or was sent, anything but heartbeats.
+    pub(crate) fn used_at(&self) -> Instant {
+        self.role.used_at
+    }
+
+    /// The window's events behind `seq`.
+    pub(crate) fn events_since(&self, seq: u64) -> impl DoubleEndedIterator<Item = (u64, Bytes)> {
+        self.role.window.since(seq)
+    }
+
+    pub(crate) fn has_presented_token(&self) -> bool {
+        self.role.tokens.has_presented()
+    }
+}
