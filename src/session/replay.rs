@@ -210,7 +210,7 @@ impl Window {
 
     /// The events behind `seq`, as far as they are here.
     pub(super) fn since(&self, seq: u64) -> impl Iterator<Item = (u64, Bytes)> + '_ {
-        let first = seq.max(self.floor);
+        let first = seq.clamp(self.floor, self.highest());
         let skipped = usize::try_from(first - self.floor).unwrap_or(usize::MAX).min(self.frames.len());
         self.frames.range(skipped..).zip(first + 1..).map(|(frame, seq)| (seq, frame.clone()))
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::shared::Counters;
 use super::tokens::TokenDigest;
 use crate::time::Instant;
-use crate::wire::{MAX_ID_LEN, SEQ_LIMIT, SessionId};
+use crate::wire::{MAX_ID_LEN, SessionId};
 
 /// Why a snapshot cannot be taken back. A snapshot of another format version fails earlier, when it is deserialised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,9 @@ pub enum RestoreError {
 pub(super) struct Version;
 
 const VERSION: u64 = 1;
+
+/// Nothing that is counted on from here overflows.
+pub(super) const MOST_COUNTED: u64 = 1 << 62;
 
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -129,7 +132,7 @@ impl<'de> Deserialize<'de> for Digest {
 pub(super) fn check_header(session_id: &SessionId, counters: Counters, requests: u64) -> Result<(), RestoreError> {
     if !(1..=MAX_ID_LEN).contains(&session_id.as_str().len()) {
         Err(RestoreError::Header("a session id has 1 to 256 bytes"))
-    } else if [counters.epoch, counters.minted, requests].iter().any(|count| *count >= SEQ_LIMIT) {
+    } else if [counters.epoch, counters.minted, requests].iter().any(|count| *count > MOST_COUNTED) {
         Err(RestoreError::Header("a counter is out of range"))
     } else {
         Ok(())

@@ -15,13 +15,13 @@ use super::super::phase::Phase;
 use super::super::pressure::Pressure;
 use super::super::replay::{Numbers, Window};
 use super::super::shared::{Counters, Shared, epoch_of};
-use super::super::snapshot::{Digest, Millis, RestoreError, Version, check_header};
+use super::super::snapshot::{Digest, MOST_COUNTED, Millis, RestoreError, Version, check_header};
 use super::super::timers::Timer;
 use super::super::tokens::Tokens;
 use super::{Ends, Runtime, State};
 use crate::feature::FeatureSet;
 use crate::time::Now;
-use crate::wire::{AgentInfo, Envelope, MessageType, PeerInfo, Principal, SEQ_LIMIT, SessionId, breaks_lines};
+use crate::wire::{AgentInfo, Envelope, MessageType, PeerInfo, Principal, SessionId, breaks_lines};
 
 /// What a runtime's session is without its events: see [`Session::<Runtime>::snapshot`](Session::snapshot).
 ///
@@ -292,5 +292,5 @@ fn check_event(session_id: &SessionId, seq: u64, frame: &Bytes) -> Result<u64, R
         return reject("it has another number");
     }
     let epoch = envelope.id().and_then(|id| epoch_of(&id));
-    Ok(epoch.filter(|epoch| *epoch < SEQ_LIMIT).unwrap_or(0))
+    Ok(epoch.filter(|epoch| *epoch <= MOST_COUNTED).unwrap_or(0))
 }
