@@ -132,8 +132,7 @@ impl Endpoint {
         // A frame is longer than its payload by ids, at most this much.
         let overhead = 512 + 2 * record.job_id.as_str().len();
         let mut history = History { from, is_there: true, emissions: Vec::new() };
-        let frames: Vec<_> = owner.session.events_since(from).collect();
-        for (seq, frame) in frames.into_iter().rev() {
+        for (seq, frame) in owner.session.events_since(from).rev() {
             let Ok(envelope) = Envelope::decode(frame) else { continue };
             if envelope.job_id().as_deref() != Some(record.job_id.as_str()) {
                 continue;

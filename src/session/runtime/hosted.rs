@@ -2,8 +2,6 @@
 
 use alloc::sync::Arc;
 
-use bytes::Bytes;
-
 use super::super::Session;
 use super::super::error::{CloseReason, DetachReason};
 use super::super::event::RuntimeEvent;
@@ -74,11 +72,6 @@ impl Session<Runtime> {
     /// When the client last sent, or was sent, anything but heartbeats.
     pub(crate) fn used_at(&self) -> Instant {
         self.role.used_at
-    }
-
-    /// The window's events behind `seq`.
-    pub(crate) fn events_since(&self, seq: u64) -> impl DoubleEndedIterator<Item = (u64, Bytes)> {
-        self.role.window.since(seq)
     }
 
     pub(crate) fn has_presented_token(&self) -> bool {
