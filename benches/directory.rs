@@ -20,8 +20,9 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use arcp_proto::endpoint::{DirectoryLimits, JobDirectory, JobRecord, OwnJobs, Policy, Scope};
 use arcp_proto::wire::{JobPage, JobQuery, JobStatus, Lease, Principal, TraceId};
-use arcp_proto::{DirectoryLimits, Instant, JobDirectory, JobRecord, OwnJobs, Policy, Scope, Timestamp};
+use arcp_proto::{Instant, Timestamp};
 use criterion::Criterion;
 
 /// Bytes that are on the heap.

@@ -118,7 +118,7 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod clock;
-mod endpoint;
+pub mod endpoint;
 mod feature;
 pub mod framing;
 pub mod referee;
@@ -130,10 +130,6 @@ pub mod wire;
 
 #[cfg(feature = "std")]
 pub use clock::Clock;
-pub use endpoint::{
-    DirectoryLimits, InsertError, JobDirectory, JobRecord, OwnJobs, PageError, Policy, Scope, SetLeaseError, Sight,
-    StatusChange,
-};
 pub use feature::{Feature, FeatureSet};
 #[cfg(feature = "std")]
 pub use secrets::{EntropyError, Secrets};

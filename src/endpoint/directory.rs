@@ -110,7 +110,8 @@ pub enum StatusChange {
 ///
 /// ```
 /// use arcp_proto::wire::{JobQuery, JobStatus, Principal};
-/// use arcp_proto::{DirectoryLimits, Instant, JobDirectory, JobRecord, OwnJobs, Timestamp};
+/// use arcp_proto::endpoint::{DirectoryLimits, JobDirectory, JobRecord, OwnJobs};
+/// use arcp_proto::{Instant, Timestamp};
 ///
 /// let (alice, bob) = (Principal::from("alice"), Principal::from("bob"));
 /// let mut jobs = JobDirectory::new(DirectoryLimits::default());
@@ -121,7 +122,7 @@ pub enum StatusChange {
 /// let running = JobQuery::default().with_status([JobStatus::Running]);
 /// assert_eq!(jobs.page(&alice, &OwnJobs, &running).unwrap().jobs.len(), 1);
 /// assert_eq!(jobs.page(&bob, &OwnJobs, &running).unwrap().jobs.len(), 0);
-/// # Ok::<(), arcp_proto::InsertError>(())
+/// # Ok::<(), arcp_proto::endpoint::InsertError>(())
 /// ```
 #[derive(Clone)]
 pub struct JobDirectory {

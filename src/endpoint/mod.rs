@@ -1,18 +1,414 @@
-//! Many sessions: what an endpoint stands on.
+//! Many sessions: transports, authentication, resume by token, takeover, limits, jobs listed and fanned out.
 
+mod admission;
+mod audit;
+mod config;
+mod connection;
 mod cursor;
+mod deadlines;
 mod directory;
+mod error;
+mod event;
 mod fingerprint;
-#[cfg_attr(not(test), expect(dead_code, reason = "the endpoint uses it"))]
 mod idempotency;
 mod job_order;
 mod job_record;
+mod jobs;
+mod limit;
 mod page;
+mod parking;
 mod policy;
-#[cfg_attr(not(test), expect(dead_code, reason = "the endpoint uses it"))]
+mod publish;
+mod queue;
+mod registry;
+mod requests;
 mod result_stream;
+mod serve;
+mod shutdown;
+mod submit;
+mod subscribe;
+mod transmit;
+mod work;
 
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use core::fmt;
+
+use bytes::Bytes;
+
+pub use admission::Admitted;
+pub use audit::{AuditRecord, Audited};
+pub use config::{Durability, EndpointConfig, Listing};
+pub use connection::ConnId;
 pub use directory::{DirectoryLimits, InsertError, JobDirectory, SetLeaseError, StatusChange};
+pub use error::{AcceptError, AdmitError, PublishError};
+pub use event::{Applicant, EndpointEvent, Request, ResumeWish};
 pub use job_record::JobRecord;
+pub use limit::{Counters, Limit};
 pub use page::PageError;
 pub use policy::{OwnJobs, Policy, Scope, Sight};
+pub use publish::{Published, Receipt};
+pub use result_stream::StreamError;
+
+use self::audit::AuditTrail;
+use self::connection::{Connections, Stage};
+use self::deadlines::{Deadlines, Sleeper};
+use self::idempotency::IdempotencyKeys;
+use self::jobs::Jobs;
+use self::queue::EventQueue;
+use self::registry::{Key, Registry};
+use crate::session::{DetachReason, Runtime, Session};
+use crate::time::{Instant, Now};
+use crate::wire::{FrameFault, Principal, SessionId};
+
+/// All sessions of a runtime, and the transports that carry them. [The module's page](self) has the loop that drives it.
+///
+/// Its methods are of the same four kinds as a [`Session`]'s: `handle_*` take in what happened outside and never fail,
+/// `poll_*` give out what is to be done, commands say by their `Err` what was wrong and then have changed nothing (but
+/// where they say otherwise), the rest are getters.
+#[derive(Clone)]
+pub struct Endpoint {
+    config: Arc<EndpointConfig>,
+    clock: Now,
+    conns: Connections,
+    registry: Registry,
+    deadlines: Deadlines,
+    /// Transports that have something to send, in turn.
+    sending: VecDeque<ConnId>,
+    /// Transports to be closed.
+    closing: VecDeque<ConnId>,
+    events: EventQueue,
+    audit: AuditTrail,
+    counters: Counters,
+    jobs: Jobs,
+    /// Nobody is let in any more.
+    is_shutting_down: bool,
+}
+
+/// How much there is of everything; nothing of what was sent or received.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("connections", &self.conns.len())
+            .field("sessions", &self.registry.len())
+            .field("parked", &self.registry.parked())
+            .field("next_timeout", &self.poll_timeout())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// An endpoint without transports and sessions.
+    #[must_use]
+    pub fn new(config: impl Into<Arc<EndpointConfig>>) -> Endpoint {
+        let config = config.into();
+        let mut directory = config.directory.clone();
+        // A page has to fit a frame.
+        directory.page_bytes = directory.page_bytes.min(config.runtime.limits.max_frame / 2);
+        Endpoint {
+            jobs: Jobs {
+                directory: JobDirectory::new(directory),
+                audiences: BTreeMap::new(),
+                keys: IdempotencyKeys::new(),
+                policy: Arc::new(OwnJobs),
+                deadline: Instant::MAX,
+            },
+            audit: AuditTrail::new(config.audit_records),
+            config,
+            clock: Now::default(),
+            conns: Connections::new(),
+            registry: Registry::default(),
+            deadlines: Deadlines::default(),
+            sending: VecDeque::new(),
+            closing: VecDeque::new(),
+            events: EventQueue::default(),
+            counters: Counters::default(),
+            is_shutting_down: false,
+        }
+    }
+
+    /// The same under another authorization policy; by default everybody sees their own jobs (A12).
+    #[must_use]
+    pub fn with_policy(mut self, policy: impl Policy + 'static) -> Endpoint {
+        self.jobs.policy = Arc::new(policy);
+        self
+    }
+}
+
+/// In: what happened outside.
+impl Endpoint {
+    /// A new transport. Whoever is behind it has [`EndpointConfig::handshake_timeout`] to say so (D9).
+    ///
+    /// Where there are too many such already ([`EndpointConfig::opening_connections`]), the order to close it is given at
+    /// once.
+    #[must_use = "what comes from the transport is handed in under this id"]
+    pub fn connect(&mut self, now: Now) -> ConnId {
+        let now = self.tick(now);
+        self.counters.connections += 1;
+        let is_full = self.conns.opening() >= self.config.opening_connections;
+        let conn = self.conns.insert();
+        if self.is_shutting_down {
+            self.refuse_for_shutdown(now, conn);
+        } else if is_full {
+            self.counters.evicted(Limit::OpeningConnections);
+            self.leave(now, conn, []);
+        } else {
+            self.set_conn_deadline(conn, now.mono + self.config.handshake_timeout);
+        }
+        conn
+    }
+
+    /// One whole message came off a transport.
+    ///
+    /// What comes from a transport that was given up is ignored: so late bytes of an old one never reach a session that
+    /// was resumed on another (D15).
+    pub fn handle_input(&mut self, now: Now, conn: ConnId, message: Bytes) {
+        let now = self.tick(now);
+        match self.conns.get(conn).map(|conn| &conn.stage) {
+            Some(Stage::Fresh) => self.receive_opening(now, conn, message),
+            Some(Stage::Judging(_)) => self.hold(now, conn, message),
+            Some(Stage::Attached(key)) => self.receive(now, *key, message),
+            Some(Stage::Leaving(_)) | None => {}
+        }
+    }
+
+    /// A frame came that the driver's framing could not hand over, such as a line over its limit (D39).
+    pub fn handle_malformed(&mut self, now: Now, conn: ConnId, fault: FrameFault) {
+        let now = self.tick(now);
+        match self.conns.get(conn).map(|conn| &conn.stage) {
+            Some(Stage::Attached(key)) => {
+                let key = *key;
+                if let Some(member) = self.registry.get_mut(key) {
+                    member.session.handle_malformed(now, fault);
+                }
+                self.serve(now, key);
+            }
+            Some(Stage::Fresh | Stage::Judging(_)) => self.spoil(now, conn, fault),
+            Some(Stage::Leaving(_)) | None => {}
+        }
+    }
+
+    /// Bytes came from a transport, but no whole message yet: the peer lives (D21).
+    pub fn handle_activity(&mut self, now: Now, conn: ConnId) {
+        let now = self.tick(now);
+        if let Some(key) = self.key_on(conn) {
+            if let Some(member) = self.registry.get_mut(key) {
+                member.session.handle_activity(now);
+            }
+            self.serve(now, key);
+        }
+    }
+
+    /// A transport is gone. Told of one that was given up already, it does nothing.
+    pub fn handle_disconnect(&mut self, now: Now, conn: ConnId) {
+        let now = self.tick(now);
+        let key = self.key_on(conn);
+        self.forget_conn(conn);
+        if let Some(key) = key {
+            if let Some(member) = self.registry.get_mut(key) {
+                member.conn = None;
+                member.session.handle_disconnect(now);
+            }
+            self.serve(now, key);
+        }
+    }
+
+    /// Time has passed. Safe to call early, late and twice; it costs as much as there are deadlines that are due. A driver
+    /// feeds what it has read before it calls this (D21).
+    pub fn handle_timeout(&mut self, now: Now) {
+        let now = self.tick(now);
+        while let Some(sleeper) = self.deadlines.due(now.mono) {
+            match sleeper {
+                Sleeper::Conn(conn) => self.conn_timed_out(now, conn),
+                Sleeper::Directory => self.directory_timed_out(now),
+                Sleeper::Session(key) => {
+                    if let Some(member) = self.registry.get_mut(key) {
+                        member.session.handle_timeout(now);
+                    }
+                    self.serve(now, key);
+                }
+            }
+        }
+    }
+
+    /// Whether a transport can take more. While it cannot, `poll_transmit` gives nothing for it, and what there is to say
+    /// waits in its session, within the session's limits: a client that does not read costs no more than that.
+    pub fn set_writable(&mut self, conn: ConnId, is_writable: bool) {
+        if let Some(state) = self.conns.get_mut(conn) {
+            state.is_writable = is_writable;
+            if is_writable {
+                self.queue_conn(conn);
+            }
+        }
+    }
+}
+
+/// Out: what is to be done.
+impl Endpoint {
+    /// The next event for the application.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<EndpointEvent> {
+        let (event, charge) = self.events.pop()?;
+        if let Some(charge) = charge
+            && let Some(member) = self.registry.same(charge.key, charge.serial)
+        {
+            member.session.release(charge.cost);
+            self.set_session_deadline(charge.key);
+        }
+        Some(event)
+    }
+
+    /// The next transport to be closed, once what `poll_transmit` gave for it is written. It is forgotten here.
+    #[must_use]
+    pub fn poll_close(&mut self) -> Option<ConnId> {
+        while let Some(conn) = self.closing.pop_front() {
+            if self.conns.get(conn).is_some() {
+                self.forget_conn(conn);
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    /// The next record for the operator's log.
+    #[must_use]
+    pub fn poll_audit(&mut self) -> Option<AuditRecord> {
+        self.audit.pop()
+    }
+
+    /// When to call [`handle_timeout`](Endpoint::handle_timeout), if nothing else happens before. Reading it costs the same
+    /// at all times.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.earliest()
+    }
+
+    /// Whether to go on reading from a transport. False while its session, or all together, leave too much unpolled (D43).
+    #[must_use]
+    pub fn wants_input(&self, conn: ConnId) -> bool {
+        let has_room = self.events.bytes() < self.config.event_bytes / 2 || self.events.bytes() == 0;
+        match self.conns.get(conn).map(|conn| &conn.stage) {
+            Some(Stage::Attached(key)) => {
+                has_room && self.registry.get(*key).is_some_and(|member| member.session.wants_input())
+            }
+            Some(Stage::Fresh) => has_room,
+            // What came behind the first message is kept, but not much of it.
+            Some(Stage::Judging(judging)) => judging.held.is_empty(),
+            Some(Stage::Leaving(_)) | None => false,
+        }
+    }
+}
+
+/// Getters.
+impl Endpoint {
+    /// A session, to look at.
+    #[must_use]
+    pub fn session(&self, id: &SessionId) -> Option<&Session<Runtime>> {
+        self.registry.by_id(id).map(|member| &member.session)
+    }
+
+    /// All sessions, in no order that means anything.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session<Runtime>> {
+        self.registry.iter().map(|member| &member.session)
+    }
+
+    /// How many sessions there are, parked ones among them.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// How many sessions a principal has, parked ones among them.
+    #[must_use]
+    pub fn session_count_of(&self, principal: &Principal) -> usize {
+        self.registry.sessions_of(principal)
+    }
+
+    /// How many sessions have no transport, and the bytes in their replay buffers.
+    #[must_use]
+    pub fn parked(&self) -> (usize, usize) {
+        (self.registry.parked(), self.registry.parked_bytes())
+    }
+
+    /// How many transports there are, and of how many the client is not known yet.
+    #[must_use]
+    pub fn connection_count(&self) -> (usize, usize) {
+        (self.conns.len(), self.conns.opening())
+    }
+
+    /// The transport that carries a session.
+    #[must_use]
+    pub fn conn_of(&self, session: &SessionId) -> Option<ConnId> {
+        self.registry.by_id(session)?.conn
+    }
+
+    /// The session that a transport carries.
+    #[must_use]
+    pub fn session_on(&self, conn: ConnId) -> Option<&SessionId> {
+        self.registry.get(self.key_on(conn)?)?.session.session_id()
+    }
+
+    /// What has been done since the endpoint was made.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Audit records that were dropped because nobody polled them.
+    #[must_use]
+    pub fn audit_lost(&self) -> u64 {
+        self.audit.lost()
+    }
+}
+
+impl Endpoint {
+    /// Every call that brings a clock begins here.
+    fn tick(&mut self, now: Now) -> Now {
+        self.clock = Now { mono: now.mono.max(self.clock.mono), wall: now.wall };
+        self.clock
+    }
+
+    fn key_on(&self, conn: ConnId) -> Option<Key> {
+        match self.conns.get(conn)?.stage {
+            Stage::Attached(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    fn set_conn_deadline(&mut self, conn: ConnId, at: Instant) {
+        if let Some(state) = self.conns.get_mut(conn) {
+            let before = core::mem::replace(&mut state.deadline, at);
+            self.deadlines.change(Sleeper::Conn(conn), before, at);
+        }
+    }
+
+    fn set_session_deadline(&mut self, key: Key) {
+        if let Some(member) = self.registry.get_mut(key) {
+            let at = member.session.poll_timeout().unwrap_or(Instant::MAX);
+            let before = core::mem::replace(&mut member.deadline, at);
+            self.deadlines.change(Sleeper::Session(key), before, at);
+        }
+    }
+
+    fn forget_conn(&mut self, conn: ConnId) {
+        self.set_conn_deadline(conn, Instant::MAX);
+        self.conns.remove(conn);
+    }
+
+    fn conn_timed_out(&mut self, now: Now, conn: ConnId) {
+        match self.conns.get(conn).map(|conn| &conn.stage) {
+            Some(Stage::Fresh | Stage::Judging(_)) => self.opening_timed_out(now, conn),
+            // Nobody reads its last messages.
+            Some(Stage::Leaving(_)) => self.order_close(conn),
+            Some(Stage::Attached(_)) | None => self.set_conn_deadline(conn, Instant::MAX),
+        }
+    }
+
+    /// Gives a session's transport up, for what the session's own limits do not allow.
+    fn give_up(&mut self, now: Now, key: Key, reason: DetachReason) {
+        if let Some(member) = self.registry.get_mut(key) {
+            member.session.give_up(now, reason);
+        }
+        self.serve(now, key);
+    }
+}

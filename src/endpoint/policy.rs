@@ -27,7 +27,7 @@ pub enum Scope {
 ///
 /// ```
 /// use arcp_proto::wire::Principal;
-/// use arcp_proto::{JobRecord, Policy, Scope};
+/// use arcp_proto::endpoint::{JobRecord, Policy, Scope};
 ///
 /// /// Operators watch everything, and take part in nothing that is marked as private.
 /// struct Operators;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Endpoint;
 use super::error::PublishError;
 use super::registry::Key;
-use super::result_stream::{AcceptedChunk, StreamError};
+use super::result_stream::{NextChunk, StreamError};
 use crate::feature::Feature;
 use crate::session::{Emission, Interest, SendError};
 use crate::time::Now;
@@ -130,7 +130,7 @@ impl Endpoint {
         now: Now,
         job: &JobId,
         body: &B,
-    ) -> Result<AcceptedChunk, PublishError> {
+    ) -> Result<NextChunk, PublishError> {
         const SHAPE: SendError = SendError::Invalid("a `result_chunk` has the body of one (§8.4)");
         let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
         let chunk = body.parse::<ResultChunk>().map_err(|_| SHAPE)?;

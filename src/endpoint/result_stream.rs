@@ -29,10 +29,14 @@ pub(crate) struct NextChunk(ResultStream);
 
 /// Why a chunk or a result does not go on the stream as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum StreamError {
+#[non_exhaustive]
+pub enum StreamError {
     /// The chunk is not the next one.
     #[error("the next `chunk_seq` is {expected}")]
-    OutOfOrder { expected: u64 },
+    OutOfOrder {
+        /// Its place in the stream.
+        expected: u64,
+    },
     /// The stream ended with `more: false`.
     #[error("the last chunk is out already")]
     Complete,
@@ -47,7 +51,10 @@ pub(crate) enum StreamError {
     NotBase64,
     /// The result would be longer than a result may be; the job ends with INTERNAL_ERROR (§14).
     #[error("the streamed result is longer than {limit} bytes")]
-    TooLarge { limit: u64 },
+    TooLarge {
+        /// How long it may be.
+        limit: u64,
+    },
     /// An inline result beside chunks.
     #[error("the result was streamed, so it cannot be inline as well")]
     InlineToo,
@@ -59,7 +66,10 @@ pub(crate) enum StreamError {
     Incomplete,
     /// `result_size` is not the size of what was streamed.
     #[error("{streamed} bytes were streamed")]
-    OtherSize { streamed: u64 },
+    OtherSize {
+        /// How many.
+        streamed: u64,
+    },
     /// The result names a stream where there was none.
     #[error("`result_id` names a result that was not streamed")]
     NotStreamed,

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use arcp_proto::endpoint::{DirectoryLimits, InsertError, JobDirectory, JobRecord, SetLeaseError, StatusChange};
 use arcp_proto::wire::{JobId, JobStatus, Lease, Principal, RawJson};
-use arcp_proto::{
-    DirectoryLimits, InsertError, Instant, JobDirectory, JobRecord, SetLeaseError, StatusChange, Timestamp,
-};
+use arcp_proto::{Instant, Timestamp};
 use serde_json::json;
 
 fn job(id: &str, principal: &str) -> JobRecord {

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arcp_proto::endpoint::{DirectoryLimits, JobDirectory, JobRecord, OwnJobs, PageError, Policy, Scope, StatusChange};
 use arcp_proto::wire::{JobEntry, JobId, JobPage, JobQuery, JobStatus, Jobs, Lease, Principal};
-use arcp_proto::{
-    DirectoryLimits, Instant, JobDirectory, JobRecord, OwnJobs, PageError, Policy, Scope, StatusChange, Timestamp,
-};
+use arcp_proto::{Instant, Timestamp};
 use proptest::prelude::*;
 
 fn time(millis: i64) -> Timestamp {

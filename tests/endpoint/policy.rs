@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use arcp_proto::endpoint::{DirectoryLimits, JobDirectory, JobRecord, OwnJobs, Policy, Scope, Sight};
 use arcp_proto::wire::{JobId, JobPage, JobQuery, Principal};
-use arcp_proto::{DirectoryLimits, Instant, JobDirectory, JobRecord, OwnJobs, Policy, Scope, Sight, Timestamp};
+use arcp_proto::{Instant, Timestamp};
 
 /// Gives everybody this scope; hides jobs of the agent `hidden`, and lets nobody follow those of `private`.
 struct Wide(Scope);
