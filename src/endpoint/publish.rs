@@ -69,6 +69,7 @@ impl Endpoint {
                     if let Some(audience) = self.jobs.audiences.get_mut(job) {
                         audience.stream.commit(chunk);
                     }
+                    self.job_changed(job);
                 }
                 Err(PublishError::Send(SendError::TooLarge { .. })) => self.doom(now, job, "a chunk is too large"),
                 Err(_) => {}

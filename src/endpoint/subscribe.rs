@@ -59,6 +59,7 @@ impl Endpoint {
         if !hears_already && let Some(audience) = self.jobs.audiences.get_mut(job) {
             audience.subscribers.push(key);
             member.work().subscribed.insert(job.clone());
+            self.state_changed(key);
         }
         self.note_session(key, Audited::Subscribed { job: job.clone(), owner: record.principal, replayed });
     }
@@ -68,9 +69,8 @@ impl Endpoint {
         if !work.is_some_and(|work| work.subscribed.remove(job)) {
             return;
         }
-        if let Some(audience) = self.jobs.audiences.get_mut(job) {
-            audience.subscribers.retain(|subscriber| *subscriber != key);
-        }
+        self.jobs.remove_subscriber(job, key);
+        self.state_aged(key);
         self.note_session(key, Audited::Unsubscribed { job: job.clone() });
     }
 

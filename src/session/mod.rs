@@ -53,6 +53,7 @@ pub use requests::{RequestFailure, RequestId};
 pub(crate) use runtime::Emission;
 pub use runtime::{Interest, Runtime, RuntimeSnapshot, Takeover};
 pub use snapshot::RestoreError;
+pub(crate) use snapshot::Version as FormatVersion;
 pub use timers::Timer;
 
 use self::inbox::Inbox;

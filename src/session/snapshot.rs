@@ -52,7 +52,7 @@ pub enum RestoreError {
 
 /// The format's version, which is 1.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Version;
+pub(crate) struct Version;
 
 const VERSION: u64 = 1;
 

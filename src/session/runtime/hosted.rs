@@ -74,6 +74,11 @@ impl Session<Runtime> {
         self.role.used_at
     }
 
+    /// Only what nobody acknowledged keeps it (D18).
+    pub(crate) fn is_window_over(&self) -> bool {
+        self.role.window_is_over
+    }
+
     pub(crate) fn has_presented_token(&self) -> bool {
         self.role.tokens.has_presented()
     }
