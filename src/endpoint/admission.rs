@@ -177,9 +177,8 @@ impl Endpoint {
             return Err(AdmitError::NoPlace(limit));
         }
         let session_id = grant.session_id.clone();
-        let token = grant.resume_token.digest();
         let session = hello.accept(now, Arc::clone(&self.config.runtime), grant);
-        let key = self.registry.insert(session, token, None);
+        let key = self.registry.insert(session, None);
         self.make_durable(key, 1, 0);
         self.counters.admitted += 1;
         self.attach(now, conn, key, Audited::Admitted, held);
@@ -194,7 +193,7 @@ impl Endpoint {
         grant: Grant,
         held: Vec<Bytes>,
     ) -> Result<Admitted, AdmitError> {
-        let (presented, next) = (attempt.token().digest(), grant.resume_token.digest());
+        let presented = attempt.token().digest();
         let last_event_seq = attempt.last_event_seq();
         if let Some(key) = self.registry.by_token(&presented) {
             // What is due goes first: its transport may be lost by now, or its window over.
@@ -210,18 +209,19 @@ impl Endpoint {
             let frame = attempt.refuse(now, ResumeRefused::expired());
             return Err(self.refuse_resume(now, conn, &grant.principal, RefusedBecause::Token, frame));
         };
-        let before = member.session.replace_agents(grant.agents);
+        let last_token = member.session.token_digest();
+        let last_agents = member.session.replace_agents(grant.agents);
         let takeover = match member.session.resume(now, attempt, &grant.principal, grant.resume_token) {
             Ok(takeover) => takeover,
             Err(refused) => {
                 let reason = refused.reason();
-                member.session.replace_agents(before);
+                member.session.replace_agents(last_agents);
                 return Err(self.refuse_resume(now, conn, &grant.principal, reason, refused.into_message(now)));
             }
         };
         let session_id = member.session.session_id().cloned();
         let old = member.conn.take();
-        self.registry.rotate(key, presented, next);
+        self.registry.rotate(key, last_token, presented);
         self.registry.unpark(key);
         self.state_changed(key);
         self.counters.resumed += 1;

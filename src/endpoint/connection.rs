@@ -20,6 +20,12 @@ pub struct ConnId {
     slot: u32,
 }
 
+impl ConnId {
+    pub(super) fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
 /// For logs: the transports of an endpoint, counted.
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,6 +48,10 @@ pub(super) struct Judging {
     pub(super) held_bytes: usize,
 }
 
+/// What is left to be said on a transport that was given up.
+#[derive(Clone, Debug)]
+pub(super) struct LastWords(pub(super) VecDeque<Bytes>);
+
 /// How far a transport has come.
 #[derive(Clone, Debug)]
 pub(super) enum Stage {
@@ -52,7 +62,7 @@ pub(super) enum Stage {
     /// It carries this session.
     Attached(Key),
     /// Only these are left to be sent; then it is to be closed.
-    Leaving(Box<VecDeque<Bytes>>),
+    Leaving(Box<LastWords>),
 }
 
 #[derive(Clone, Debug)]
@@ -113,6 +123,10 @@ impl Connections {
             is_writable: true,
         });
         ConnId { serial, slot: slot as u32 }
+    }
+
+    pub(super) fn in_slot(&self, slot: u32) -> Option<ConnId> {
+        self.conns.get(slot as usize).map(|conn| ConnId { serial: conn.serial, slot })
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {

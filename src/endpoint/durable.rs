@@ -249,8 +249,8 @@ impl Endpoint {
 
     /// A session ends: the last that the store hears of it. One that was shut down can be resumed elsewhere (D32).
     pub(super) fn last_change(&mut self, key: Key, reason: &CloseReason) {
-        let is_fenced = *reason == CloseReason::Fenced;
-        if is_fenced || !self.registry.get(key).is_some_and(|member| member.durable.is_some()) {
+        let is_durable = self.registry.get(key).is_some_and(|member| member.durable.is_some());
+        if !is_durable || *reason == CloseReason::Fenced {
             return;
         }
         let is_over = *reason != CloseReason::Shutdown;

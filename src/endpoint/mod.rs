@@ -232,7 +232,7 @@ impl Endpoint {
         let now = self.tick(now);
         while let Some(sleeper) = self.deadlines.due(now.mono) {
             match sleeper {
-                Sleeper::Conn(conn) => self.conn_timed_out(now, conn),
+                Sleeper::Conn(slot) => self.conn_timed_out(now, slot),
                 Sleeper::Directory => self.directory_timed_out(now),
                 Sleeper::Session(key) => {
                     if let Some(member) = self.registry.get_mut(key) {
@@ -391,7 +391,7 @@ impl Endpoint {
     fn set_conn_deadline(&mut self, conn: ConnId, at: Instant) {
         if let Some(state) = self.conns.get_mut(conn) {
             let before = core::mem::replace(&mut state.deadline, at);
-            self.deadlines.change(Sleeper::Conn(conn), before, at);
+            self.deadlines.change(Sleeper::Conn(conn.slot()), before, at);
         }
     }
 
@@ -408,7 +408,8 @@ impl Endpoint {
         self.conns.remove(conn);
     }
 
-    fn conn_timed_out(&mut self, now: Now, conn: ConnId) {
+    fn conn_timed_out(&mut self, now: Now, slot: u32) {
+        let Some(conn) = self.conns.in_slot(slot) else { return };
         match self.conns.get(conn).map(|conn| &conn.stage) {
             Some(Stage::Fresh | Stage::Judging(_)) => self.opening_timed_out(now, conn),
             // Nobody reads its last messages.

@@ -79,6 +79,11 @@ impl Session<Runtime> {
         self.role.window_is_over
     }
 
+    /// The SHA-256 of the token that the last welcome brought.
+    pub(crate) fn token_digest(&self) -> [u8; 32] {
+        self.role.tokens.digests().0
+    }
+
     pub(crate) fn has_presented_token(&self) -> bool {
         self.role.tokens.has_presented()
     }
