@@ -33,7 +33,7 @@ pub(crate) fn stored<T: Serialize + DeserializeOwned>(snapshot: &T) -> T {
     serde_json::from_str(&serde_json::to_string(snapshot).unwrap()).unwrap()
 }
 
-fn agents() -> Arc<[AgentInfo]> {
+pub(crate) fn agents() -> Arc<[AgentInfo]> {
     Arc::from([AgentInfo::new("code-refactor", ["1.0.0", "2.0.0"])])
 }
 
