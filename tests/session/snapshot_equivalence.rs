@@ -23,7 +23,7 @@ use crate::worst_peer::{Dice, frame, garbled, pause};
 
 /// As many lives as `ARCP_TWINS` says; few by default.
 fn runs() -> u64 {
-    std::env::var("ARCP_TWINS").ok().and_then(|count| count.parse().ok()).unwrap_or(40)
+    std::env::var("ARCP_TWINS").ok().and_then(|count| count.parse().ok()).unwrap_or(24)
 }
 
 const STEPS: u64 = 120;
@@ -128,7 +128,7 @@ fn work(session: &mut Session<Runtime>, now: Now, dice: &mut Dice) -> bool {
         let body = json!({"message": "m".repeat(dice.below(2_000) as usize)});
         blocked |= match dice.below(8) {
             0 => session.send_result(now, &job(), JobResult::inline(RawJson::null())),
-            _ => session.send_event(now, &job(), *dice.pick::<&str>(&["log", "progress"]), &body),
+            _ => session.send_event(now, &job(), dice.pick::<&str>(&["log", "progress"]), &body),
         } == Err(SendError::Blocked);
     }
     blocked
