@@ -86,6 +86,8 @@
 //! - After a [`Session::resume`] the session speaks to the new transport. [`Takeover::farewell`] goes to the old one, which
 //!   is then closed, and whatever still comes from it, its end included, is dropped: [`Session::attachment`] tells
 //!   the two apart.
+//! - What must outlive the process is [stored](Session::<Runtime>::snapshot) before it is sent: each event, and a header before
+//!   each welcome. A client has [its own](Session::<Client>::snapshot).
 //!
 //! # Words
 //!
