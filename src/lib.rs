@@ -99,7 +99,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | the root | [`Session`], its events, errors and configuration; [`Opening`], the first message on a transport |
+//! | the root | [`Session`], its events, errors and configuration; [`Opening`], the first message on a transport; [`JobDirectory`], the jobs that can be listed |
 //! | [`referee`] | a passive eye on both directions: which rule was broken, by whom |
 //! | [`framing`] | a byte stream cut into messages |
 //! | [`wire`] | one message: bytes ⇄ envelope, payload types, ids, codes |
