@@ -213,7 +213,9 @@ impl Endpoint {
     }
 
     fn change_of(&mut self, key: Key) -> Option<Change> {
+        let now = self.clock;
         let member = self.registry.get_mut(key)?;
+        member.session.note_time(now);
         let said_goodbye = member.rank() == Some(Rank::Closed);
         let session = member.session.session_id()?.clone();
         let durable = member.durable.as_mut()?;

@@ -28,6 +28,11 @@ impl Session<Runtime> {
         self.set_timers();
     }
 
+    /// What the clock says: what is left of a window is counted from the last call.
+    pub(crate) fn note_time(&mut self, now: Now) {
+        self.tick(now);
+    }
+
     /// Whether `poll_transmit` would give something.
     pub(crate) fn has_frames(&self) -> bool {
         if !self.phase().is_attached() {
