@@ -53,14 +53,13 @@ impl Endpoint {
         if self.registry.by_token(&grant.resume_token.digest()).is_some() {
             return Err(AdmitError::TokenTaken);
         }
-        let is_new = matches!(judging.opening, Opening::Hello(_));
+        let is_new = matches!(judging.opening, Some(Opening::Hello(_)));
         if is_new && self.registry.key_of(&grant.session_id).is_some() {
             return Err(AdmitError::SessionIdTaken(grant.session_id));
         }
-        let Some(Stage::Judging(judging)) = self.conns.set_stage(conn, Stage::Fresh) else {
+        let Some((opening, held)) = self.conns.take_opening(conn) else {
             return Err(AdmitError::NobodyWaits);
         };
-        let Judging { opening, held, .. } = *judging;
         match opening {
             Opening::Hello(hello) => self.begin(now, conn, hello, grant, held),
             Opening::Resume(attempt) => self.resume(now, conn, attempt, grant, held),
@@ -107,7 +106,10 @@ impl Endpoint {
             }
         };
         let applicant = Applicant { conn, peer: peer.clone(), credentials: credentials.clone(), resume };
-        self.conns.set_stage(conn, Stage::Judging(Box::new(Judging { opening, held: Vec::new(), held_bytes: 0 })));
+        self.conns.set_stage(
+            conn,
+            Stage::Judging(Box::new(Judging { opening: Some(opening), held: Vec::new(), held_bytes: 0 })),
+        );
         self.set_conn_deadline(conn, now.mono + self.config.verdict_timeout);
         self.events.push(EndpointEvent::Authenticate(Box::new(applicant)), len, None);
     }
@@ -154,9 +156,9 @@ impl Endpoint {
     /// Answers with an error, and closes (D9, D11).
     fn turn_away(&mut self, now: Now, conn: ConnId, error: WireError) {
         self.counters.handshakes_failed += 1;
-        let frame = match self.conns.set_stage(conn, Stage::Fresh) {
-            Some(Stage::Judging(judging)) => judging.opening.refuse(now, error),
-            _ => Refusal::new(error).into_message(now),
+        let frame = match self.conns.take_opening(conn) {
+            Some((opening, _)) => opening.refuse(now, error),
+            None => Refusal::new(error).into_message(now),
         };
         self.leave(now, conn, [frame]);
     }
