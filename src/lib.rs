@@ -134,11 +134,11 @@ pub use feature::{Feature, FeatureSet};
 #[cfg(feature = "std")]
 pub use secrets::{EntropyError, Secrets};
 pub use session::{
-    AckError, AckPolicy, AnswerError, Client, ClientConfig, ClientEvent, CloseReason, ConnectFailure, Delivery,
-    DetachReason, Dialect, Farewell, GapPolicy, Grant, Hello, Interest, Limits, Opening, Overflow, Phase,
-    ProtocolError, Refusal, RefusedBecause, RequestFailure, RequestId, ResumeAttempt, ResumeError, ResumeRefusal,
-    ResumeRefused, Role, Runtime, RuntimeConfig, RuntimeEvent, SendCredit, SendError, Session, SessionInfo, Takeover,
-    Timer, Violation,
+    AckError, AckPolicy, AnswerError, Client, ClientConfig, ClientEvent, ClientSnapshot, CloseReason, ConnectFailure,
+    Delivery, DetachReason, Dialect, Farewell, GapPolicy, Grant, Hello, Interest, Limits, Opening, Overflow, Phase,
+    ProtocolError, Refusal, RefusedBecause, RequestFailure, RequestId, RestoreError, ResumeAttempt, ResumeError,
+    ResumeRefusal, ResumeRefused, Role, Runtime, RuntimeConfig, RuntimeEvent, RuntimeSnapshot, SendCredit, SendError,
+    Session, SessionInfo, Takeover, Timer, Violation,
 };
 pub use time::{Instant, Now, Timestamp, TimestampError};
 

@@ -180,6 +180,7 @@ impl Endpoint {
         let token = grant.resume_token.digest();
         let session = hello.accept(now, Arc::clone(&self.config.runtime), grant);
         let key = self.registry.insert(session, token, None);
+        self.make_durable(key, 1, 0);
         self.counters.admitted += 1;
         self.attach(now, conn, key, Audited::Admitted, held);
         Ok(Admitted { session: session_id, resumed: false })
@@ -222,6 +223,7 @@ impl Endpoint {
         let old = member.conn.take();
         self.registry.rotate(key, presented, next);
         self.registry.unpark(key);
+        self.state_changed(key);
         self.counters.resumed += 1;
         if let Some(old) = old {
             self.counters.takeovers += 1;
@@ -266,7 +268,7 @@ impl Endpoint {
     }
 
     /// Makes place for another session of `principal`, of parked ones.
-    fn make_place(&mut self, now: Now, principal: &Principal) -> Result<(), Limit> {
+    pub(super) fn make_place(&mut self, now: Now, principal: &Principal) -> Result<(), Limit> {
         if self.registry.sessions_of(principal) >= self.config.sessions_per_principal {
             self.evict_first(now, Some(principal), Limit::SessionsPerPrincipal)?;
         }

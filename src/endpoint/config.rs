@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use super::result_stream::ResultStream;
 use crate::session::RuntimeConfig;
 
 /// Who answers `session.list_jobs`.
@@ -105,7 +106,7 @@ impl EndpointConfig {
             event_bytes: 256 << 20,
             subscriptions_per_session: 1_024,
             subscribers_per_job: 10_000,
-            result_bytes: 64 << 20,
+            result_bytes: ResultStream::DEFAULT_LIMIT,
             directory: super::DirectoryLimits::default(),
             listing: Listing::default(),
             submits_in_order: true,

@@ -164,6 +164,7 @@ impl<A> IdempotencyKeys<A> {
     }
 
     /// How many keys there are, open ones included.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.keys.values().map(BTreeMap::len).sum()
     }

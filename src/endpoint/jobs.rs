@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Endpoint;
+use super::config::Durability;
 use super::deadlines::Sleeper;
 use super::directory::{InsertError, JobDirectory, StatusChange};
 use super::idempotency::IdempotencyKeys;
@@ -14,7 +15,7 @@ use super::registry::Key;
 use super::result_stream::ResultStream;
 use crate::session::RequestId;
 use crate::time::{Instant, Now};
-use crate::wire::{Budget, Credential, JobError, JobId, JobStatus};
+use crate::wire::{Budget, Credential, JobError, JobId, JobStatus, SessionId};
 
 /// Which submit waits for the answer to another's.
 #[derive(Clone, Copy, Debug)]
@@ -42,14 +43,29 @@ pub(super) struct Jobs {
     pub(super) audiences: BTreeMap<JobId, Audience>,
     pub(super) keys: IdempotencyKeys<Asker>,
     pub(super) policy: Arc<dyn Policy>,
+    /// Who waits for a job that lived on another machine, and may come here yet.
+    pub(super) awaited: BTreeMap<JobId, Vec<Key>>,
+    /// With which session a job is stored; empty where nothing is.
+    pub(super) stored_with: BTreeMap<JobId, SessionId>,
     /// Where the directory stands in the order of deadlines.
     pub(super) deadline: Instant,
 }
 
 impl Jobs {
-    pub(super) fn forget(&mut self, job: &JobId) -> Option<Audience> {
+    fn forget(&mut self, job: &JobId) {
         self.keys.forget_job(job);
-        self.audiences.remove(job)
+        self.audiences.remove(job);
+    }
+
+    pub(super) fn remove_subscriber(&mut self, job: &JobId, key: Key) {
+        if let Some(audience) = self.audiences.get_mut(job) {
+            audience.subscribers.retain(|subscriber| *subscriber != key);
+        } else if let Some(waiting) = self.awaited.get_mut(job) {
+            waiting.retain(|subscriber| *subscriber != key);
+            if waiting.is_empty() {
+                self.awaited.remove(job);
+            }
+        }
     }
 }
 
@@ -76,9 +92,8 @@ impl Endpoint {
     pub fn forget_job(&mut self, now: Now, job: &JobId) -> bool {
         self.tick(now);
         self.disband(job);
-        self.jobs.forget(job);
         let was_there = self.jobs.directory.remove(job).is_some();
-        self.set_directory_deadline();
+        self.drop_jobs([job.clone()]);
         was_there
     }
 
@@ -87,16 +102,21 @@ impl Endpoint {
     pub fn mark_running(&mut self, now: Now, job: &JobId) -> bool {
         let now = self.tick(now);
         let change = self.jobs.directory.set_status(now.mono, job, JobStatus::Running);
+        if change == StatusChange::Changed {
+            self.job_changed(job);
+        }
         matches!(change, StatusChange::Changed | StatusChange::Unchanged)
     }
 
     /// Says what is left of a job's budgets, for whoever subscribes from now on (§9.6). False when there is no such job.
     pub fn set_budget(&mut self, job: &JobId, budget: Option<Budget>) -> bool {
+        self.job_changed(job);
         self.jobs.directory.set_budget(job, budget)
     }
 
     /// Says which credentials a job has now, for the submitter's own subscriptions (§9.8). False when there is no such job.
     pub fn set_credentials(&mut self, job: &JobId, credentials: Option<Vec<Credential>>) -> bool {
+        self.job_changed(job);
         self.jobs.directory.set_credentials(job, credentials)
     }
 }
@@ -110,8 +130,12 @@ impl Endpoint {
     ) -> Result<(), InsertError> {
         let job_id = record.job_id.clone();
         let has_ended = record.status.is_terminal();
+        let session = record.session.clone().filter(|_| submitter.is_some());
         let dropped = self.jobs.directory.insert(now.mono, record)?;
         self.drop_jobs(dropped);
+        if let Some(session) = session.filter(|_| self.config.durability != Durability::Volatile) {
+            self.jobs.stored_with.insert(job_id.clone(), session);
+        }
         if !has_ended {
             self.jobs.audiences.insert(job_id.clone(), Audience { submitter, ..Audience::default() });
             if let Some(member) = submitter.and_then(|key| self.registry.get_mut(key)) {
@@ -125,6 +149,7 @@ impl Endpoint {
     pub(super) fn drop_jobs(&mut self, gone: impl IntoIterator<Item = JobId>) {
         for job in gone {
             self.jobs.forget(&job);
+            self.job_forgotten(&job);
         }
         self.set_directory_deadline();
     }
@@ -142,6 +167,7 @@ impl Endpoint {
 
     /// A job has ended: nobody waits for anything of it.
     pub(super) fn end_job(&mut self, now: Now, job: &JobId, status: JobStatus) {
+        self.job_changed(job);
         self.disband(job);
         self.jobs.audiences.remove(job);
         if let StatusChange::Ended { dropped } = self.jobs.directory.set_status(now.mono, job, status) {
@@ -165,12 +191,11 @@ impl Endpoint {
     pub(super) fn orphan_jobs(&mut self, key: Key) -> Vec<JobId> {
         let Some(work) = self.registry.get_mut(key).and_then(|member| member.work.take()) else { return Vec::new() };
         for job in &work.subscribed {
-            if let Some(audience) = self.jobs.audiences.get_mut(job) {
-                audience.subscribers.retain(|subscriber| *subscriber != key);
-            }
+            self.jobs.remove_subscriber(job, key);
         }
         for job in &work.submitted {
             self.jobs.directory.set_session(job, None);
+            self.jobs.stored_with.remove(job);
             if let Some(audience) = self.jobs.audiences.get_mut(job) {
                 audience.submitter = None;
             }

@@ -1,12 +1,14 @@
 //! Many sessions: transports, authentication, resume by token, takeover, limits, jobs listed and fanned out.
 
 mod admission;
+mod adoption;
 mod audit;
 mod config;
 mod connection;
 mod cursor;
 mod deadlines;
 mod directory;
+mod durable;
 mod error;
 mod event;
 mod fingerprint;
@@ -25,6 +27,7 @@ mod requests;
 mod result_stream;
 mod serve;
 mod shutdown;
+mod stored;
 mod submit;
 mod subscribe;
 mod transmit;
@@ -37,6 +40,7 @@ use core::fmt;
 use bytes::Bytes;
 
 pub use admission::Admitted;
+pub use adoption::{AdoptError, Adopted};
 pub use audit::{AuditRecord, Audited};
 pub use config::{Durability, EndpointConfig, Listing};
 pub use connection::ConnId;
@@ -49,6 +53,7 @@ pub use page::PageError;
 pub use policy::{OwnJobs, Policy, Scope, Sight};
 pub use publish::{Published, Receipt};
 pub use result_stream::StreamError;
+pub use stored::{Adoption, Change, ChangeId, JobState, SessionState};
 
 use self::audit::AuditTrail;
 use self::connection::{Connections, Stage};
@@ -81,6 +86,10 @@ pub struct Endpoint {
     audit: AuditTrail,
     counters: Counters,
     jobs: Jobs,
+    /// Sessions that have something to be stored, by key and serial.
+    changed: VecDeque<(Key, u64)>,
+    /// The last of sessions that have ended.
+    last_changes: VecDeque<Change>,
     /// Nobody is let in any more.
     is_shutting_down: bool,
 }
@@ -111,6 +120,8 @@ impl Endpoint {
                 audiences: BTreeMap::new(),
                 keys: IdempotencyKeys::new(),
                 policy: Arc::new(OwnJobs),
+                awaited: BTreeMap::new(),
+                stored_with: BTreeMap::new(),
                 deadline: Instant::MAX,
             },
             audit: AuditTrail::new(config.audit_records),
@@ -123,6 +134,8 @@ impl Endpoint {
             closing: VecDeque::new(),
             events: EventQueue::default(),
             counters: Counters::default(),
+            changed: VecDeque::new(),
+            last_changes: VecDeque::new(),
             is_shutting_down: false,
         }
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Endpoint;
 use super::error::PublishError;
 use super::registry::Key;
-use super::result_stream::{AcceptedChunk, StreamError};
+use super::result_stream::{NextChunk, StreamError};
 use crate::feature::Feature;
 use crate::session::{Emission, Interest, SendError};
 use crate::time::Now;
@@ -69,6 +69,7 @@ impl Endpoint {
                     if let Some(audience) = self.jobs.audiences.get_mut(job) {
                         audience.stream.commit(chunk);
                     }
+                    self.job_changed(job);
                 }
                 Err(PublishError::Send(SendError::TooLarge { .. })) => self.doom(now, job, "a chunk is too large"),
                 Err(_) => {}
@@ -130,7 +131,7 @@ impl Endpoint {
         now: Now,
         job: &JobId,
         body: &B,
-    ) -> Result<AcceptedChunk, PublishError> {
+    ) -> Result<NextChunk, PublishError> {
         const SHAPE: SendError = SendError::Invalid("a `result_chunk` has the body of one (§8.4)");
         let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
         let chunk = body.parse::<ResultChunk>().map_err(|_| SHAPE)?;

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use slab::Slab;
 
 use super::connection::ConnId;
+use super::durable::Durable;
 use super::work::Work;
 use crate::session::{Runtime, Session};
 use crate::time::Instant;
@@ -56,11 +57,17 @@ pub(super) struct Member {
     presented: Option<Box<TokenDigest>>,
     /// `None`: it has no jobs, and never asked for one.
     pub(super) work: Option<Box<Work>>,
+    /// `None`: it does not outlive the process.
+    pub(super) durable: Option<Box<Durable>>,
 }
 
 impl Member {
     pub(super) fn work(&mut self) -> &mut Work {
         self.work.get_or_insert_default()
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.durable.as_ref().map_or(0, |durable| durable.generation)
     }
 
     /// While it is parked.
@@ -159,6 +166,7 @@ impl Registry {
             token,
             presented: presented.map(Box::new),
             work: None,
+            durable: None,
         }));
         if let Some(id) = id {
             self.by_id.insert(id, key);

@@ -42,6 +42,7 @@ impl Endpoint {
         }
         self.registry.recount(key);
         self.set_session_deadline(key);
+        self.queue_change(key);
         if let Some(member) = self.registry.get(key)
             && let Some(conn) = member.conn
             && member.session.has_frames()
@@ -87,6 +88,7 @@ impl Endpoint {
             RuntimeEvent::Violation(violation) => EndpointEvent::Violation { session, violation },
             RuntimeEvent::WindowElapsed => {
                 self.events.push(EndpointEvent::WindowElapsed { session }, 0, charge);
+                self.state_aged(key);
                 return self.elapse(now, key);
             }
             RuntimeEvent::Detached(reason) => {
@@ -106,6 +108,7 @@ impl Endpoint {
         let rank = if matches!(reason, DetachReason::PeerClosed { .. }) { Rank::Closed } else { Rank::Waiting };
         self.note_session(key, Audited::Detached(reason));
         self.take_leave(now, key);
+        self.state_aged(key);
         self.park(now, key, rank);
     }
 
@@ -115,6 +118,7 @@ impl Endpoint {
             self.counters.fenced += 1;
         }
         self.note_session(key, Audited::Closed(reason.clone()));
+        self.last_change(key, &reason);
         self.take_leave(now, key);
         self.registry.unpark(key);
         // Nobody has to wait for it any more.

@@ -65,6 +65,8 @@ impl Endpoint {
                 self.repeat(now, asker, &accepted);
             }
         }
+        self.job_changed(&accepted.job_id);
+        self.state_changed(key);
         self.ask_next(now, key);
         self.serve(now, key);
         Ok(())
@@ -185,6 +187,8 @@ impl Endpoint {
     fn answered(&mut self, now: Now, key: Key, id: RequestId) {
         let asked = self.registry.get_mut(key).and_then(|member| member.work.as_mut()?.take_asked(id));
         if let Some(asked) = asked {
+            // The answer is kept for a repetition (D8).
+            self.state_aged(key);
             self.free_key(now, key, asked);
             self.ask_next(now, key);
         }

@@ -59,6 +59,7 @@ impl Endpoint {
         if !hears_already && let Some(audience) = self.jobs.audiences.get_mut(job) {
             audience.subscribers.push(key);
             member.work().subscribed.insert(job.clone());
+            self.state_changed(key);
         }
         self.note_session(key, Audited::Subscribed { job: job.clone(), owner: record.principal, replayed });
     }
@@ -68,9 +69,8 @@ impl Endpoint {
         if !work.is_some_and(|work| work.subscribed.remove(job)) {
             return;
         }
-        if let Some(audience) = self.jobs.audiences.get_mut(job) {
-            audience.subscribers.retain(|subscriber| *subscriber != key);
-        }
+        self.jobs.remove_subscriber(job, key);
+        self.state_aged(key);
         self.note_session(key, Audited::Unsubscribed { job: job.clone() });
     }
 
@@ -132,8 +132,7 @@ impl Endpoint {
         // A frame is longer than its payload by ids, at most this much.
         let overhead = 512 + 2 * record.job_id.as_str().len();
         let mut history = History { from, is_there: true, emissions: Vec::new() };
-        let frames: Vec<_> = owner.session.events_since(from).collect();
-        for (seq, frame) in frames.into_iter().rev() {
+        for (seq, frame) in owner.session.events_since(from).rev() {
             let Ok(envelope) = Envelope::decode(frame) else { continue };
             if envelope.job_id().as_deref() != Some(record.job_id.as_str()) {
                 continue;

@@ -45,6 +45,9 @@ impl Endpoint {
     }
 
     fn next_of_session(&mut self, now: Now, key: Key) -> Option<Bytes> {
+        if self.awaits_store(key) {
+            return None;
+        }
         let frame = self.registry.get_mut(key)?.session.poll_transmit(now);
         // It may have been the last before a farewell, and has made room in the window.
         self.serve(now, key);

@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::config::AckPolicy;
 use super::error::AckError;
 use crate::time::Instant;
@@ -31,6 +33,14 @@ pub(super) struct Acks {
     holes: VecDeque<(u64, u64)>,
 }
 
+/// What of them outlives the process (D28).
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Marks {
+    pub(super) processed: u64,
+    pub(super) marked: u64,
+    pub(super) ever_said: u64,
+}
+
 const MAX_HOLES: usize = 64;
 
 impl Acks {
@@ -47,6 +57,15 @@ impl Acks {
             lag_told: false,
             holes: VecDeque::new(),
         }
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        Marks { processed: self.processed, marked: self.marked, ever_said: self.ever_said }
+    }
+
+    /// What was polled and not processed comes again.
+    pub(super) fn restored(policy: AckPolicy, Marks { processed, marked, ever_said }: Marks) -> Acks {
+        Acks { polled: processed, processed, marked, ever_said, ..Acks::new(policy) }
     }
 
     pub(super) fn processed(&self) -> u64 {

@@ -9,6 +9,7 @@
 //! | `requests`, `ack`, `reorder` | what was asked (D12), what is processed (D25), the order of events (D28) | client |
 //! | `pending`, `replay`, `pressure`, `tokens` | what it was asked (D8), what can be replayed (D19), back-pressure (D26), resume tokens (D3) | runtime |
 //! | `opening` | the first message on a transport (D9, D13) | runtime |
+//! | `snapshot` | what outlives the process, and how a session is made of it again (D3, D28, D32) | both |
 //! | `client`, `runtime` | each role's life, commands and dispatch | |
 //! | `config`, `event`, `error` | what the user decides, is told, and got wrong | |
 
@@ -29,6 +30,7 @@ mod replay;
 mod requests;
 mod runtime;
 mod shared;
+mod snapshot;
 mod timers;
 mod tokens;
 mod violations;
@@ -38,7 +40,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-pub use client::Client;
+pub use client::{Client, ClientSnapshot};
 pub use config::{AckPolicy, ClientConfig, Dialect, Farewell, GapPolicy, Grant, Limits, Overflow, RuntimeConfig};
 pub use error::{
     AckError, AnswerError, CloseReason, ConnectFailure, DetachReason, ProtocolError, ResumeError, ResumeRefusal,
@@ -49,7 +51,9 @@ pub use opening::{Hello, Opening, Refusal, RefusedBecause, ResumeAttempt, Resume
 pub use phase::Phase;
 pub use requests::{RequestFailure, RequestId};
 pub(crate) use runtime::Emission;
-pub use runtime::{Interest, Runtime, Takeover};
+pub use runtime::{Interest, Runtime, RuntimeSnapshot, Takeover};
+pub use snapshot::RestoreError;
+pub(crate) use snapshot::Version as FormatVersion;
 pub use timers::Timer;
 
 use self::inbox::Inbox;

@@ -2,9 +2,15 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
 
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::config::Limits;
 use super::requests::RequestId;
-use crate::wire::{JobId, MessageType, RawJson};
+use crate::wire::{Envelope, JobId, MAX_ID_LEN, MessageType, RawJson};
 
 /// An answer as it can be sent again, under another message id.
 #[derive(Clone, Debug)]
@@ -44,17 +50,72 @@ pub(super) struct Pendings {
     open: VecDeque<Pending>,
     last: u64,
     /// `None` before the first.
-    answered: Option<Box<Answered>>,
+    kept: Option<Box<Kept>>,
 }
 
 /// The answers to the last submits, by their message ids.
 #[derive(Clone, Debug, Default)]
-struct Answered {
+struct Kept {
     answers: VecDeque<(Box<str>, Answer)>,
     bytes: usize,
 }
 
+/// What of them outlives the process: answers to submits, for a repetition. An open request does not.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Answered {
+    /// How many requests there were: their ids never repeat.
+    pub(super) requests: u64,
+    answers: Vec<KeptAnswer>,
+}
+
+/// Its payload as text: not every format knows raw JSON.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct KeptAnswer {
+    message_id: Box<str>,
+    #[serde(rename = "type")]
+    message: String,
+    job_id: Option<JobId>,
+    payload: String,
+}
+
+impl KeptAnswer {
+    /// `None` where it is nothing that a session would keep.
+    fn into_answer(self) -> Option<(Box<str>, Answer)> {
+        let is_id = |id: &str| (1..=MAX_ID_LEN).contains(&id.len());
+        let message = MessageType::from_name(&self.message)?;
+        let is_answer = matches!(message, MessageType::JobAccepted | MessageType::SessionError);
+        let has_ids = is_id(&self.message_id) && self.job_id.as_ref().is_none_or(|id| is_id(id.as_str()));
+        let payload = RawJson::from_text(&self.payload).ok()?;
+        // An object, and nested no deeper than a client takes.
+        let frame = alloc::format!(r#"{{"type":"{}","payload":{}}}"#, message.name(), payload.text());
+        Envelope::decode(Bytes::from(frame)).ok()?;
+        let answer = Answer { message, job_id: self.job_id, payload };
+        (is_answer && has_ids).then_some((self.message_id, answer))
+    }
+}
+
 impl Pendings {
+    pub(super) fn answered(&self) -> Answered {
+        let kept = self.kept.iter().flat_map(|kept| &kept.answers);
+        let answers = kept.map(|(message_id, answer)| KeptAnswer {
+            message_id: message_id.clone(),
+            message: answer.message.name().into(),
+            job_id: answer.job_id.clone(),
+            payload: answer.payload.text().into(),
+        });
+        Answered { requests: self.last, answers: answers.collect() }
+    }
+
+    /// `None` where an answer is nothing that a session would keep.
+    pub(super) fn restored(answered: Answered, limits: &Limits) -> Option<Pendings> {
+        let mut pendings = Pendings { last: answered.requests, ..Pendings::default() };
+        for kept in answered.answers {
+            let (message_id, answer) = kept.into_answer()?;
+            pendings.keep(message_id, answer, limits.kept_submits, limits.kept_submit_bytes);
+        }
+        Some(pendings)
+    }
+
     pub(super) fn take_in(
         &mut self,
         message_id: &str,
@@ -86,7 +147,7 @@ impl Pendings {
     }
 
     fn answer(&self, message_id: &str) -> Option<&Answer> {
-        let (_, answer) = self.answered.as_ref()?.answers.iter().find(|(id, _)| **id == *message_id)?;
+        let (_, answer) = self.kept.as_ref()?.answers.iter().find(|(id, _)| **id == *message_id)?;
         Some(answer)
     }
 
@@ -106,13 +167,18 @@ impl Pendings {
         if len > bytes || count == 0 {
             return;
         }
-        let answered = self.answered.get_or_insert_default();
-        answered.bytes += len;
-        answered.answers.push_back((message_id, answer));
-        while answered.answers.len() > count || answered.bytes > bytes {
-            let Some((_, oldest)) = answered.answers.pop_front() else { break };
-            answered.bytes -= oldest.payload.text().len();
+        let kept = self.kept.get_or_insert_default();
+        kept.bytes += len;
+        kept.answers.push_back((message_id, answer));
+        while kept.answers.len() > count || kept.bytes > bytes {
+            let Some((_, oldest)) = kept.answers.pop_front() else { break };
+            kept.bytes -= oldest.payload.text().len();
         }
+    }
+
+    /// The session is over: nothing is answered any more, but a snapshot of it is still good.
+    pub(super) fn end(&mut self) {
+        self.open.clear();
     }
 
     /// The transport is gone: open submits stay, other requests are dropped.

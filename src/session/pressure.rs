@@ -19,6 +19,15 @@ pub(super) struct Pressure {
 }
 
 impl Pressure {
+    /// Of a detached session only this is left to tell: the next resume resets the rest.
+    pub(super) fn is_active(&self) -> bool {
+        self.active
+    }
+
+    pub(super) fn restored(active: bool) -> Pressure {
+        Pressure { active, ..Pressure::default() }
+    }
+
     /// Events that were emitted and are not acknowledged.
     pub(super) fn lag(&self, highest: u64, acked: u64) -> u64 {
         highest.saturating_sub(acked.max(self.resumed_from))

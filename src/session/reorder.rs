@@ -36,6 +36,14 @@ impl Reorder {
         self.received
     }
 
+    pub(super) fn retried(&self) -> Option<u64> {
+        self.retried
+    }
+
+    pub(super) fn restored(received: u64, retried: Option<u64>) -> Reorder {
+        Reorder { received, retried, ..Reorder::default() }
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }

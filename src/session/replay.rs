@@ -3,6 +3,10 @@
 use alloc::collections::VecDeque;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::RestoreError;
+use crate::wire::SEQ_LIMIT;
 
 /// What may be freed to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,15 @@ pub(super) struct Capacity {
     pub(super) bytes: usize,
 }
 
+/// A window without its events.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Numbers {
+    pub(super) floor: u64,
+    pub(super) highest: u64,
+    pub(super) transmitted: u64,
+    pub(super) acked: u64,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Window {
     frames: VecDeque<Bytes>,
@@ -34,6 +47,8 @@ pub(super) struct Window {
     unsent_bytes: usize,
     /// The highest seq ever handed to a transport.
     transmitted: u64,
+    /// The highest seq that came out of a snapshot: whoever had the session before may have sent it.
+    restored: u64,
     /// The highest seq acknowledged.
     acked: u64,
 }
@@ -52,8 +67,9 @@ impl Window {
         self.cursor
     }
 
+    /// The highest seq that a client can have.
     pub(super) fn transmitted(&self) -> u64 {
-        self.transmitted
+        self.transmitted.max(self.restored)
     }
 
     pub(super) fn acked(&self) -> u64 {
@@ -123,6 +139,7 @@ impl Window {
             return false;
         }
         self.acked = seq;
+        self.transmitted = self.transmitted.max(seq);
         while self.cursor < seq && self.advance().is_some() {}
         while self.floor < seq && !self.frames.is_empty() {
             self.free_oldest();
@@ -136,13 +153,6 @@ impl Window {
     fn at(&self, seq: u64) -> Option<&Bytes> {
         let index = seq.checked_sub(self.floor + 1)?;
         self.frames.get(usize::try_from(index).ok()?)
-    }
-
-    /// What is kept behind `seq`, in order.
-    pub(super) fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = (u64, Bytes)> {
-        let skipped = usize::try_from(seq.saturating_sub(self.floor)).unwrap_or(usize::MAX).min(self.frames.len());
-        let first = self.floor + 1 + skipped as u64;
-        self.frames.range(skipped..).enumerate().map(move |(n, frame)| (first + n as u64, frame.clone()))
     }
 
     fn advance(&mut self) -> Option<Bytes> {
@@ -174,11 +184,12 @@ impl Window {
 
     /// Whether a client that has everything up to `seq` can be given the rest (D14).
     pub(super) fn covers(&self, seq: u64) -> bool {
-        self.floor <= seq && seq <= self.transmitted
+        self.floor <= seq && seq <= self.transmitted()
     }
 
     /// A new transport begins behind `seq`.
     pub(super) fn attach(&mut self, seq: u64) {
+        self.transmitted = self.transmitted.max(seq);
         self.move_cursor(seq);
     }
 
@@ -191,5 +202,50 @@ impl Window {
         self.cursor = seq;
         let sent = usize::try_from(seq.saturating_sub(self.floor)).unwrap_or(usize::MAX);
         self.unsent_bytes = self.frames.iter().skip(sent).map(Bytes::len).sum();
+    }
+
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers { floor: self.floor, highest: self.highest(), transmitted: self.transmitted, acked: self.acked }
+    }
+
+    /// The events behind `seq`, as far as they are here.
+    pub(super) fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = (u64, Bytes)> + '_ {
+        let first = seq.clamp(self.floor, self.highest());
+        let skipped = usize::try_from(first - self.floor).unwrap_or(usize::MAX).min(self.frames.len());
+        let events = self.frames.range(skipped..).enumerate();
+        events.map(move |(n, frame)| (first + 1 + n as u64, frame.clone()))
+    }
+
+    /// The window with these numbers, still without its events.
+    pub(super) fn restored(numbers: Numbers) -> Result<Window, RestoreError> {
+        let Numbers { floor, highest, transmitted, acked } = numbers;
+        if highest >= SEQ_LIMIT || floor > highest || transmitted > highest || acked > floor.min(transmitted) {
+            return Err(RestoreError::Header("its place in the sequence contradicts itself"));
+        }
+        Ok(Window { floor, transmitted, acked, ..Window::default() })
+    }
+
+    /// Puts the next event back. What is missing before the first one was freed after the numbers were taken.
+    pub(super) fn put_back(&mut self, seq: u64, frame: Bytes) -> Result<(), RestoreError> {
+        let expected = self.highest() + 1;
+        if self.frames.is_empty() && seq > expected {
+            self.floor = seq - 1;
+        } else if seq != expected {
+            return Err(RestoreError::Hole { expected, found: seq });
+        }
+        self.push(frame);
+        Ok(())
+    }
+
+    /// All events are back, those up to `known` among them. Any of them may have been sent (D14, D24), but only what is
+    /// known to have been counts so when room is made (D19).
+    pub(super) fn put_back_all(&mut self, known: u64) -> Result<(), RestoreError> {
+        let last = self.highest();
+        if last < known {
+            return Err(RestoreError::EventsMissing { last, known });
+        }
+        self.restored = last;
+        self.detach();
+        Ok(())
     }
 }

@@ -2,8 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::time::Instant;
 use crate::wire::{JobId, MessageType, TraceId, WireError};
@@ -80,9 +83,30 @@ pub(super) struct Requests {
     ended_jobs: VecDeque<JobId>,
 }
 
+/// What of them outlives the process: an open request does not.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Asked {
+    /// How many requests there were: their ids never repeat.
+    pub(super) requests: u64,
+    live_jobs: Vec<JobId>,
+    ended_jobs: Vec<JobId>,
+}
+
 const ENDED_JOBS: usize = 64;
 
 impl Requests {
+    pub(super) fn asked(&self) -> Asked {
+        let (live_jobs, ended_jobs) = (self.live_jobs.iter().cloned(), self.ended_jobs.iter().cloned());
+        Asked { requests: self.last, live_jobs: live_jobs.collect(), ended_jobs: ended_jobs.collect() }
+    }
+
+    pub(super) fn restored(asked: Asked, live_jobs: usize) -> Requests {
+        let mut requests = Requests { last: asked.requests, ..Requests::default() };
+        asked.ended_jobs.iter().for_each(|job| requests.job_ended(job.as_str()));
+        asked.live_jobs.iter().for_each(|job| requests.job_lives(job.as_str(), live_jobs));
+        requests
+    }
+
     pub(super) fn open_count(&self) -> usize {
         self.open.iter().filter(|open| !open.is_tombstone).count()
     }

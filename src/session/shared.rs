@@ -5,7 +5,7 @@ use ::core::fmt::{self, Write};
 use alloc::boxed::Box;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::Unsendable;
 use super::heartbeat::{Cadence, Heartbeat};
@@ -42,6 +42,20 @@ pub(super) struct Shared {
     prefix: Box<str>,
     /// Message ids given out; nonces share the count.
     minted: u64,
+}
+
+/// What makes ids unique (D3): a snapshot carries it on.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Counters {
+    pub(super) epoch: u64,
+    pub(super) minted: u64,
+}
+
+/// The attachment that a message id of ours names; other ids name none.
+pub(super) fn epoch_of(id: &str) -> Option<u64> {
+    let (rest, _) = id.rsplit_once('_')?;
+    let letter = rest.trim_end_matches(|c: char| c.is_ascii_digit());
+    rest.get(letter.len()..)?.parse().ok()
 }
 
 /// A short text on the stack: ids are made for every message.
@@ -112,6 +126,17 @@ impl Shared {
             prefix: prefix.get(..end).unwrap_or_default().into(),
             minted: 0,
         }
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        Counters { epoch: self.epoch, minted: self.minted }
+    }
+
+    /// Goes on behind what a snapshot knows of: under the next epoch, so that no id is minted again that was minted after it
+    /// was taken (D3).
+    pub(super) fn go_on_from(&mut self, counters: Counters) {
+        self.epoch = counters.epoch + 1;
+        self.minted = counters.minted;
     }
 
     pub(super) fn mint_nonce(&mut self) -> ShortText {

@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 
 use crate::wire::ResumeToken;
 
-type TokenDigest = [u8; 32];
+pub(super) type TokenDigest = [u8; 32];
 
 /// The welcome that rotates a token can be lost: the token presented stays good until the client has been heard after
 /// the welcome was handed out.
@@ -20,6 +20,15 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn new(first: &ResumeToken) -> Tokens {
         Tokens { current: first.digest(), presented: None }
+    }
+
+    /// The current token's, and that of the one presented while it is good.
+    pub(super) fn digests(&self) -> (TokenDigest, Option<TokenDigest>) {
+        (self.current, self.presented.as_deref().copied())
+    }
+
+    pub(super) fn restored(current: TokenDigest, presented: Option<TokenDigest>) -> Tokens {
+        Tokens { current, presented: presented.map(Box::new) }
     }
 
     /// In time that does not depend on how much of a token is right.

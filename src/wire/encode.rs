@@ -168,7 +168,7 @@ fn append_integer(out: &mut Vec<u8>, mut value: u64) {
 const SEPARATOR: &[u8] = b"\xe2\x80";
 
 /// Whether a reader somewhere would split a line within this JSON.
-fn breaks_lines(json: &[u8]) -> bool {
+pub(crate) fn breaks_lines(json: &[u8]) -> bool {
     memchr::memchr2(b'\n', b'\r', json).is_some()
         || memchr::memmem::find_iter(json, SEPARATOR).any(|at| matches!(json.get(at + 2), Some(0xa8 | 0xa9)))
 }

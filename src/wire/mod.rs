@@ -22,6 +22,7 @@ mod secret;
 mod session;
 
 pub use code::{ErrorCode, WireError};
+pub(crate) use encode::breaks_lines;
 pub use encode::{Header, encode};
 pub(crate) use encode::{encode_around, encode_payload};
 pub use envelope::{Envelope, PayloadError};

@@ -1,6 +1,9 @@
-//! The endpoint, mechanism by mechanism. Every test's name begins with the requirement (`a…`) or decision (`d…`) that
-//! it holds; `docs/decisions.md` lists them.
+//! Endpoints and what they stand on, through the public API, mechanism by mechanism. Every test's name begins with the
+//! requirement (`a…`) or decision (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod contract;
+mod directory;
+mod listing;
+mod policy;
 mod world;

@@ -19,5 +19,7 @@ mod requests;
 mod resume;
 mod sequence_in;
 mod sequence_out;
+mod snapshot;
+mod snapshot_equivalence;
 mod violations;
 mod worst_peer;

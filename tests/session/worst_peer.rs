@@ -29,29 +29,30 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
 }
 
 /// Xorshift: the same seed, the same hour.
-struct Dice(u64);
+#[derive(Clone)]
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn new(seed: u64) -> Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
         Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         (self.roll() >> 11) % n
     }
 
-    fn once_in(&mut self, n: u64) -> bool {
+    pub(crate) fn once_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len() as u64) as usize]
     }
 }
@@ -74,7 +75,7 @@ fn odd(dice: &mut Dice) -> Value {
 }
 
 /// One of all messages there are, for either side, right or wrong.
-fn frame(dice: &mut Dice, near: u64, ids: &[String]) -> Value {
+pub(crate) fn frame(dice: &mut Dice, near: u64, ids: &[String]) -> Value {
     let kind = dice.pick(MessageType::ALL).name();
     let name = match dice.below(20) {
         0 => "session.nonsense",
@@ -142,7 +143,7 @@ fn frame(dice: &mut Dice, near: u64, ids: &[String]) -> Value {
 }
 
 /// The frame as bytes, at times with one of them wrong or missing.
-fn garbled(dice: &mut Dice, frame: &Value) -> Bytes {
+pub(crate) fn garbled(dice: &mut Dice, frame: &Value) -> Bytes {
     let mut bytes = frame.to_string().into_bytes();
     match dice.below(120) {
         0 => bytes.truncate(dice.below(bytes.len() as u64) as usize),
@@ -158,7 +159,7 @@ fn garbled(dice: &mut Dice, frame: &Value) -> Bytes {
 }
 
 /// How long until the next thing happens: mostly soon, at times after everything was due.
-fn pause(dice: &mut Dice) -> Duration {
+pub(crate) fn pause(dice: &mut Dice) -> Duration {
     match dice.below(60) {
         0 => secs(dice.below(100)),
         1..=5 => secs(dice.below(10)),

@@ -20,7 +20,7 @@ use super::super::timers::Timer;
 use super::super::{Session, bad_payload};
 use super::{Client, State};
 use crate::feature::Feature;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 use crate::wire::{
     ClientCapabilities, Envelope, Hello, MessageType, ResumeClaim, Seconds, SessionError, SessionId, Welcome, WireError,
 };
@@ -40,6 +40,7 @@ pub(super) fn connect(now: Now, config: Arc<ClientConfig>) -> Session<Client> {
         acks,
         order: Reorder::default(),
         requests: Requests::default(),
+        window_ends: Instant::ZERO,
     };
     let mut session = Session { shared, inbox: Inbox::new(), role };
     session.say_hello(now, None);

@@ -3,10 +3,13 @@
 mod ask;
 mod handshake;
 mod receive;
+mod snapshot;
 
 use alloc::sync::Arc;
 
 use bytes::Bytes;
+
+pub use snapshot::ClientSnapshot;
 
 use super::Session;
 use super::ack::Acks;
@@ -21,7 +24,7 @@ use super::requests::{RequestFailure, Requests};
 use super::role::Machine;
 use super::timers::Timer;
 use crate::feature::Feature;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 use crate::wire::{Ack, Bye, Credentials, Envelope, MalformedFrame, MessageType, ResumeToken};
 
 /// The role of whoever submits, watches and controls jobs.
@@ -39,6 +42,8 @@ pub struct State {
     acks: Acks,
     order: Reorder,
     requests: Requests,
+    /// When the lost or ended session can no longer be resumed (D17).
+    window_ends: Instant,
 }
 
 /// Beginning and end.
@@ -170,7 +175,12 @@ impl Session<Client> {
 impl Session<Client> {
     /// The end: requests fail, `Closed` is told.
     fn end(&mut self, reason: CloseReason) {
+        let is_attached = matches!(self.phase(), Phase::Open | Phase::Closing);
         if self.shared.phase.step(Step::Ended) {
+            if is_attached {
+                // For a snapshot: the other side can be resumed still (D32).
+                self.role.window_ends = self.shared.clock.mono + self.window();
+            }
             self.fail_requests();
             self.role.order.drop_held();
             self.shared.end();
@@ -257,6 +267,7 @@ impl Machine for Client {
                 session.role.order.drop_held();
                 if !session.shared.timers.is_set(Timer::ResumeWindow) {
                     let end = now.mono + session.window();
+                    session.role.window_ends = end;
                     session.shared.timers.set(Timer::ResumeWindow, Some(end));
                 }
                 session.push(ClientEvent::Detached(reason), 0);

@@ -19,9 +19,9 @@ use super::super::pressure::Pressure;
 use super::super::replay::Window;
 use super::super::shared::Shared;
 use super::super::tokens::Tokens;
-use super::{Runtime, State};
+use super::{Ends, Runtime, State};
 use crate::feature::{Feature, FeatureSet};
-use crate::time::{Instant, Now};
+use crate::time::Now;
 use crate::wire::{Bye, MessageType, PeerInfo, Principal, ResumeToken, RuntimeCapabilities, Seconds, Welcome};
 
 /// A resume that was taken.
@@ -61,7 +61,7 @@ impl Session<Runtime> {
             pendings: Pendings::default(),
             refused: None,
             closing: None,
-            detached_at: Instant::ZERO,
+            ends: Ends::default(),
             window_is_over: false,
             hold_after: u64::MAX,
             used_at: now.mono,

@@ -101,11 +101,6 @@ impl Emission {
         Ok(self)
     }
 
-    /// It ends its job.
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.message != MessageType::JobEvent
-    }
-
     pub(crate) fn needs(&self, feature: Feature) -> bool {
         self.needs.contains(feature)
     }

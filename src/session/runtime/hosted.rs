@@ -2,8 +2,6 @@
 
 use alloc::sync::Arc;
 
-use bytes::Bytes;
-
 use super::super::Session;
 use super::super::error::{CloseReason, DetachReason};
 use super::super::event::RuntimeEvent;
@@ -76,9 +74,9 @@ impl Session<Runtime> {
         self.role.used_at
     }
 
-    /// The window's events behind `seq`.
-    pub(crate) fn events_since(&self, seq: u64) -> impl DoubleEndedIterator<Item = (u64, Bytes)> {
-        self.role.window.since(seq)
+    /// Only what nobody acknowledged keeps it (D18).
+    pub(crate) fn is_window_over(&self) -> bool {
+        self.role.window_is_over
     }
 
     pub(crate) fn has_presented_token(&self) -> bool {

@@ -6,6 +6,7 @@ mod emission;
 mod hosted;
 mod receive;
 mod send;
+mod snapshot;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 pub use attach::Takeover;
 pub(crate) use emission::Emission;
 pub use send::Interest;
+pub use snapshot::RuntimeSnapshot;
 
 use super::Session;
 use super::config::{Limits, RuntimeConfig};
@@ -54,14 +56,28 @@ pub struct State {
     /// The longest event that was refused and is waiting for `Writable`.
     refused: Option<usize>,
     closing: Option<Box<Closing>>,
-    /// When the transport was lost.
-    detached_at: Instant,
+    /// Of the last loss of a transport.
+    ends: Ends,
     /// The resume window is over; what is here is kept only because nobody acknowledged it (D18).
     window_is_over: bool,
     /// Events behind this one wait until they are stored.
     hold_after: u64,
     /// When the session was last used for anything but heartbeats (§14).
     used_at: Instant,
+}
+
+/// When what a session keeps without a transport ends (D17, D18).
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    window: Instant,
+    retention: Instant,
+}
+
+impl Ends {
+    fn of_loss(at: Instant, config: &RuntimeConfig) -> Ends {
+        let window = Duration::from_secs(config.resume_window_seconds());
+        Ends { window: at + window, retention: at + config.retention.max(window) }
+    }
 }
 
 /// A polite end: the events up to `last` go first, then the farewell (D27).
@@ -144,9 +160,8 @@ impl Session<Runtime> {
             self.role.closing = None;
             self.role.pendings.detach();
             self.role.window.detach();
-            self.role.detached_at = now.mono;
-            let window = Duration::from_secs(self.role.config.resume_window_seconds());
-            self.shared.timers.set(Timer::ResumeWindow, Some(now.mono + window));
+            self.role.ends = Ends::of_loss(now.mono, &self.role.config);
+            self.shared.timers.set(Timer::ResumeWindow, Some(self.role.ends.window));
             self.push(RuntimeEvent::Detached(reason), 0);
             self.judge_writable();
         }
@@ -163,10 +178,17 @@ impl Session<Runtime> {
     }
 
     fn end(&mut self, reason: CloseReason) {
+        let is_attached = self.phase().is_attached();
         if self.shared.phase.step(Step::Ended) {
+            // For a snapshot: what was shut down can go on elsewhere (D32), what ran out is over there, too.
+            if is_attached {
+                self.role.ends = Ends::of_loss(self.shared.clock.mono, &self.role.config);
+            } else if reason == CloseReason::ResumeWindowExpired {
+                self.role.ends = Ends { window: self.shared.clock.mono, retention: self.shared.clock.mono };
+            }
             self.shared.end();
             self.role.closing = None;
-            self.role.pendings = Pendings::default();
+            self.role.pendings.end();
             self.push(RuntimeEvent::Closed(reason), 0);
         }
     }
@@ -179,8 +201,7 @@ impl Session<Runtime> {
             return self.end(CloseReason::ResumeWindowExpired);
         }
         self.role.window_is_over = true;
-        let window = Duration::from_secs(self.role.config.resume_window_seconds());
-        let end = self.role.detached_at + self.role.config.retention.max(window);
+        let end = self.role.ends.retention;
         if end <= self.shared.clock.mono {
             return self.end(CloseReason::ResumeWindowExpired);
         }

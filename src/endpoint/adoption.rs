@@ -1,0 +1,152 @@
+//! Sessions that began on another machine.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Endpoint;
+use super::audit::Audited;
+use super::limit::Limit;
+use super::registry::{Key, Rank};
+use super::stored::{Adoption, JobState};
+use crate::session::{RestoreError, Runtime, Session};
+use crate::time::Now;
+use crate::wire::{Envelope, JobId, SessionId};
+
+/// A session that was taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// The session; it waits for its client, who resumes it by [`admit`](Endpoint::admit).
+    pub session: SessionId,
+    /// Its jobs that have not ended: this process's to carry on.
+    pub jobs: Vec<JobId>,
+}
+
+/// Why a session was not taken over. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// The session is here, and no older than that.
+    #[error("the session is here already, in generation {0}")]
+    IsHere(u64),
+    /// One of its tokens resumes another session here: the store has mixed them up.
+    #[error("a token of the session is another's here")]
+    TokenTaken,
+    /// What the store gave is no session.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// There is no place for it. An older generation of it that was here has ended.
+    #[error("there is no place: {0}")]
+    NoPlace(Limit),
+}
+
+/// The last event of each job.
+fn last_events(events: &[(u64, Bytes)]) -> BTreeMap<JobId, u64> {
+    let job_of = |frame: &Bytes| Envelope::decode(frame.clone()).ok()?.to_job_id();
+    events.iter().filter_map(|(seq, frame)| Some((job_of(frame)?, *seq))).collect()
+}
+
+impl Endpoint {
+    /// Takes a session over that lived on another machine, or here before: with its events, jobs, keys and subscriptions, as
+    /// the store has them. It waits for its client, as one that has lost its transport.
+    ///
+    /// Before this, the generation must have been raised in the store by a compare-and-set: of two machines that take a
+    /// session over at once only one may come here, and whoever had it before is told by its next
+    /// [`Change`](super::Change) that it is fenced. Where the session stands here in an older generation, that one ends
+    /// ([`Fenced`](crate::CloseReason::Fenced)).
+    ///
+    /// A subscription is to a job of another session; events of that come once its session is here, too.
+    ///
+    /// # Errors
+    ///
+    /// When it is here already, what the store gave is no session, or there is no place.
+    pub fn adopt(&mut self, now: Now, adoption: Adoption) -> Result<Adopted, AdoptError> {
+        let now = self.tick(now);
+        let Adoption { generation, state, events, jobs } = adoption;
+        let id = state.session.session_id().clone();
+        let principal = state.session.principal().clone();
+        let (token, presented) = {
+            let mut digests = state.token_digests();
+            (digests.next(), digests.next())
+        };
+        let stale = self.registry.key_of(&id);
+        if let Some(here) = stale.and_then(|key| self.registry.get(key)).map(|member| member.generation())
+            && here >= generation
+        {
+            return Err(AdoptError::IsHere(here));
+        }
+        let is_taken = |digest: &[u8; 32]| self.registry.by_token(digest).is_some_and(|key| Some(key) != stale);
+        let Some(token) = token.filter(|token| ![Some(*token), presented].iter().flatten().any(is_taken)) else {
+            return Err(AdoptError::TokenTaken);
+        };
+        let last_events = last_events(&events);
+        let config = Arc::clone(&self.config.runtime);
+        let session = Session::<Runtime>::restore(now, config, Arc::from([]), state.session, events)?;
+        if stale.is_some() {
+            self.fence(now, &id);
+        }
+        self.make_place(now, &principal).map_err(AdoptError::NoPlace)?;
+        let stored = session.last_event_seq();
+        let is_over = session.is_window_over();
+        let key = self.registry.insert(session, token, presented);
+        self.make_durable(key, generation, stored);
+        self.counters.adopted += 1;
+        self.note_session(key, Audited::Adopted { generation });
+        let jobs = self.adopt_jobs(now, key, &id, jobs);
+        for (job, seq) in last_events {
+            self.jobs.directory.set_last_event_seq(&job, seq);
+        }
+        self.adopt_subscriptions(key, state.subscriptions);
+        let rank = match (state.said_goodbye, is_over) {
+            (true, _) => Rank::Closed,
+            (false, true) => Rank::Elapsed,
+            (false, false) => Rank::Waiting,
+        };
+        self.park(now, key, rank);
+        self.serve(now, key);
+        Ok(Adopted { session: id, jobs })
+    }
+
+    /// Gives those that have not ended.
+    fn adopt_jobs(&mut self, now: Now, key: Key, session: &SessionId, jobs: Vec<JobState>) -> Vec<JobId> {
+        let mut live = Vec::new();
+        for JobState { mut record, key: kept, stream } in jobs {
+            let job = record.job_id.clone();
+            // What was left here of its older generation.
+            if self.jobs.directory.get(&job).is_some_and(|here| here.principal == record.principal) {
+                self.forget_job(now, &job);
+            }
+            record.session = Some(session.clone());
+            let has_ended = record.status.is_terminal();
+            if self.register_job(now, record, Some(key)).is_err() {
+                continue;
+            }
+            if let Some(kept) = kept {
+                self.jobs.keys.adopt(kept);
+            }
+            let waiting = self.jobs.awaited.remove(&job).unwrap_or_default();
+            if let Some(audience) = self.jobs.audiences.get_mut(&job) {
+                audience.stream = stream;
+                audience.subscribers = waiting;
+            }
+            if !has_ended {
+                live.push(job);
+            }
+        }
+        live
+    }
+
+    fn adopt_subscriptions(&mut self, key: Key, jobs: Vec<JobId>) {
+        for job in jobs {
+            match self.jobs.audiences.get_mut(&job) {
+                Some(audience) => audience.subscribers.push(key),
+                None => self.jobs.awaited.entry(job.clone()).or_default().push(key),
+            }
+            if let Some(member) = self.registry.get_mut(key) {
+                member.work().subscribed.insert(job);
+            }
+        }
+    }
+}

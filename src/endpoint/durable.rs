@@ -1,0 +1,262 @@
+//! What of each session the store does not have yet, and what has to wait for it.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use super::Endpoint;
+use super::config::Durability;
+use super::registry::{Key, Member, Rank};
+use super::stored::{Change, ChangeId, JobState, SessionState};
+use crate::session::{CloseReason, FormatVersion, Runtime, Session};
+use crate::time::Now;
+use crate::wire::{JobId, SessionId};
+
+/// What was given out and is not known to be stored.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    ticket: u64,
+    /// The last event that is in it.
+    last: u64,
+    /// The session's messages wait for it.
+    is_awaited: bool,
+}
+
+/// A session's standing with the store.
+#[derive(Clone, Debug)]
+pub(super) struct Durable {
+    pub(super) generation: u64,
+    /// Its state has changed, and nothing may leave before that is stored.
+    is_urgent: bool,
+    /// Its state has changed in a way that may be stored later.
+    is_stale: bool,
+    /// The last event that was given out to be stored, and the last that is stored.
+    given: u64,
+    stored: u64,
+    /// The floor that the store knows of.
+    floor: u64,
+    jobs: BTreeSet<JobId>,
+    forgotten_jobs: Vec<JobId>,
+    in_flight: VecDeque<InFlight>,
+    tickets: u64,
+    is_queued: bool,
+}
+
+impl Durable {
+    /// Of a session of which the store has nothing but events up to `stored`.
+    pub(super) fn new(generation: u64, stored: u64) -> Durable {
+        Durable {
+            generation,
+            is_urgent: true,
+            is_stale: false,
+            given: stored,
+            stored,
+            floor: 0,
+            jobs: BTreeSet::new(),
+            forgotten_jobs: Vec::new(),
+            in_flight: VecDeque::new(),
+            tickets: 0,
+            is_queued: false,
+        }
+    }
+
+    fn has_news(&self, session: &Session<Runtime>) -> bool {
+        let has_jobs = !self.jobs.is_empty() || !self.forgotten_jobs.is_empty();
+        let has_events = session.last_event_seq() > self.given || session.replay_floor() > self.floor;
+        self.is_urgent || self.is_stale || has_jobs || has_events
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.is_urgent || self.in_flight.iter().any(|change| change.is_awaited)
+    }
+}
+
+/// Storing sessions, so that they outlive the process: see [the module's page](super).
+impl Endpoint {
+    /// The next change to be stored, of one session. `None`: the store has everything, or will once it has what was given.
+    ///
+    /// Changes of one session are to be stored in the order in which they are given; those of several are
+    /// independent, save that a job's event stands once for its submitter and once for each subscriber: stored together, what
+    /// is polled until `None` is as durable for these as for that.
+    #[must_use = "what is given here is not given again"]
+    pub fn poll_change(&mut self) -> Option<Change> {
+        if let Some(last) = self.last_changes.pop_front() {
+            return Some(last);
+        }
+        while let Some((key, serial)) = self.changed.pop_front() {
+            if self.registry.same(key, serial).is_some()
+                && let Some(change) = self.change_of(key)
+            {
+                return Some(change);
+            }
+        }
+        None
+    }
+
+    /// A change is stored: what waited for it may leave.
+    pub fn stored(&mut self, now: Now, change: &ChangeId) {
+        let now = self.tick(now);
+        let Some(key) = self.registry.key_of(&change.session) else { return };
+        let Some(member) = self.registry.get_mut(key) else { return };
+        let Some(durable) = member.durable.as_mut().filter(|durable| durable.generation == change.generation) else {
+            return;
+        };
+        while let Some(first) = durable.in_flight.front().copied().filter(|first| first.ticket <= change.ticket) {
+            durable.in_flight.pop_front();
+            durable.stored = durable.stored.max(first.last);
+        }
+        if self.config.durability == Durability::BeforeTransmit {
+            member.session.hold_events_after(durable.stored);
+        }
+        self.serve(now, key);
+    }
+
+    /// The store has another generation of a session: it lives on another machine. Here it ends at once, its transport, if it
+    /// has one, is closed without a word, and its jobs are no longer this process's to run: `Closed` names them. A client that
+    /// was attached here resumes where the session is. Says whether there was such a session.
+    pub fn fence(&mut self, now: Now, session: &SessionId) -> bool {
+        let now = self.tick(now);
+        let key = self.registry.key_of(session);
+        if let Some(key) = key {
+            if let Some(member) = self.registry.get_mut(key) {
+                member.session.expel(now, CloseReason::Fenced);
+            }
+            self.serve(now, key);
+        }
+        key.is_some()
+    }
+
+    /// Whether `poll_change` has given something out that is not stored, or has something to give.
+    #[must_use]
+    pub fn has_unstored(&self) -> bool {
+        let of_member = |member: &Member| {
+            member.durable.as_ref().is_some_and(|durable| durable.is_queued || !durable.in_flight.is_empty())
+        };
+        !self.last_changes.is_empty() || self.registry.iter().any(of_member)
+    }
+}
+
+impl Endpoint {
+    /// A new session here, of which the store has events up to `stored`.
+    pub(super) fn make_durable(&mut self, key: Key, generation: u64, stored: u64) {
+        if self.config.durability == Durability::Volatile {
+            return;
+        }
+        if let Some(member) = self.registry.get_mut(key) {
+            member.durable = Some(Box::new(Durable::new(generation, stored)));
+            if self.config.durability == Durability::BeforeTransmit {
+                member.session.hold_events_after(stored);
+            }
+        }
+    }
+
+    /// The session's state has changed: nothing of it leaves before that is stored.
+    pub(super) fn state_changed(&mut self, key: Key) {
+        if let Some(durable) = self.registry.get_mut(key).and_then(|member| member.durable.as_mut()) {
+            durable.is_urgent = true;
+            self.queue_change(key);
+        }
+    }
+
+    /// The session's state has changed; it is stored when there is time.
+    pub(super) fn state_aged(&mut self, key: Key) {
+        if let Some(durable) = self.registry.get_mut(key).and_then(|member| member.durable.as_mut()) {
+            durable.is_stale = true;
+            self.queue_change(key);
+        }
+    }
+
+    /// A job's state has changed, which is stored with its submitter's session.
+    pub(super) fn job_changed(&mut self, job: &JobId) {
+        if self.config.durability == Durability::Volatile {
+            return;
+        }
+        let submitter = self.jobs.audiences.get(job).and_then(|audience| audience.submitter);
+        let durable = submitter.and_then(|key| self.registry.get_mut(key)?.durable.as_mut());
+        if let Some(durable) = durable {
+            durable.jobs.insert(job.clone());
+        }
+        if let Some(key) = submitter {
+            self.queue_change(key);
+        }
+    }
+
+    /// A job is no longer known.
+    pub(super) fn job_forgotten(&mut self, job: &JobId) {
+        let session = self.jobs.stored_with.remove(job);
+        let key = session.and_then(|session| self.registry.key_of(&session));
+        if let Some(key) = key
+            && let Some(durable) = self.registry.get_mut(key).and_then(|member| member.durable.as_mut())
+        {
+            durable.jobs.remove(job);
+            durable.forgotten_jobs.push(job.clone());
+            self.queue_change(key);
+        }
+    }
+
+    /// Whether what the session has to say must wait for the store.
+    pub(super) fn awaits_store(&self, key: Key) -> bool {
+        let durable = self.registry.get(key).and_then(|member| member.durable.as_ref());
+        self.config.durability == Durability::BeforeTransmit && durable.is_some_and(|durable| durable.is_awaited())
+    }
+
+    /// Puts the session into the queue of those that have something to be stored.
+    pub(super) fn queue_change(&mut self, key: Key) {
+        let Some(member) = self.registry.get_mut(key) else { return };
+        if let Some(durable) = &mut member.durable
+            && !durable.is_queued
+            && durable.has_news(&member.session)
+        {
+            durable.is_queued = true;
+            self.changed.push_back((key, member.serial));
+        }
+    }
+
+    fn change_of(&mut self, key: Key) -> Option<Change> {
+        let member = self.registry.get_mut(key)?;
+        let said_goodbye = member.rank() == Some(Rank::Closed);
+        let session = member.session.session_id()?.clone();
+        let durable = member.durable.as_mut()?;
+        durable.is_queued = false;
+        let has_state = durable.is_urgent || durable.is_stale || member.session.replay_floor() > durable.floor;
+        let subscriptions = member.work.as_ref().map(|work| work.subscribed.iter().cloned().collect());
+        let state = has_state.then(|| SessionState {
+            version: FormatVersion,
+            session: member.session.snapshot(),
+            subscriptions: subscriptions.unwrap_or_default(),
+            said_goodbye,
+        });
+        let events: Vec<_> = member.session.events_since(durable.given).collect();
+        let is_awaited = core::mem::take(&mut durable.is_urgent);
+        durable.is_stale = false;
+        durable.given = member.session.last_event_seq();
+        durable.floor = member.session.replay_floor();
+        durable.tickets += 1;
+        let (ticket, generation, floor) = (durable.tickets, durable.generation, durable.floor);
+        durable.in_flight.push_back(InFlight { ticket, last: durable.given, is_awaited });
+        let changed = core::mem::take(&mut durable.jobs);
+        let forgotten_jobs = core::mem::take(&mut durable.forgotten_jobs);
+        let jobs = changed.iter().filter_map(|job| self.job_state(job)).collect();
+        let id = ChangeId { session: session.clone(), generation, ticket };
+        Some(Change { id, session, generation, state, events, floor, jobs, forgotten_jobs, is_over: false })
+    }
+
+    fn job_state(&self, job: &JobId) -> Option<JobState> {
+        let record = self.jobs.directory.get(job)?.clone();
+        let stream = self.jobs.audiences.get(job).map(|audience| audience.stream.clone()).unwrap_or_default();
+        Some(JobState { record, key: self.jobs.keys.of_job(job), stream })
+    }
+
+    /// A session ends: the last that the store hears of it. One that was shut down can be resumed elsewhere (D32).
+    pub(super) fn last_change(&mut self, key: Key, reason: &CloseReason) {
+        let is_fenced = *reason == CloseReason::Fenced;
+        if is_fenced || !self.registry.get(key).is_some_and(|member| member.durable.is_some()) {
+            return;
+        }
+        let is_over = *reason != CloseReason::Shutdown;
+        if let Some(mut change) = self.change_of(key) {
+            change.is_over = is_over;
+            self.last_changes.push_back(change);
+        }
+    }
+}
