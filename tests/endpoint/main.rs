@@ -5,5 +5,6 @@
 mod contract;
 mod directory;
 mod listing;
+mod opening;
 mod policy;
 mod world;
