@@ -4,7 +4,9 @@
 
 mod contract;
 mod directory;
+mod limits;
 mod listing;
 mod opening;
 mod policy;
+mod resume;
 mod world;

@@ -602,7 +602,7 @@ fn d9_a_driver_is_told_to_read_no_further_than_one_frame_behind_the_hello() {
 
 #[test]
 fn d9_a_goodbye_among_what_was_held_is_answered_behind_the_welcome() {
-    let mut world = World::plain().judged_by_hand();
+    let mut world = World::plain().unjudged().judged_by_hand();
     let link = waiting(&mut world, "alice");
     world.say(link, &early("session.list_jobs", "l1", json!({})));
     world.say(link, &early("session.bye", "b1", json!({"reason": "normal"})));
