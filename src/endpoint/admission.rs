@@ -84,6 +84,11 @@ impl Endpoint {
 
 impl Endpoint {
     pub(super) fn receive_opening(&mut self, now: Now, conn: ConnId, message: Bytes) {
+        // The question would outlive its transport: strangers could ask without end.
+        if self.has_no_room_for(&message) {
+            let error = WireError::new(ErrorCode::InternalError, "too much waits to be attended to, try again");
+            return self.fail_handshake(now, conn, error);
+        }
         let len = message.len();
         match Opening::parse(message, &self.config.runtime.limits) {
             Ok(opening) => self.ask_who(now, conn, opening, len),

@@ -1,7 +1,13 @@
-//! What endpoints stand on, through the public API. Every test's name begins with the requirement (`a…`) or decision
-//! (`d…`) that it holds; `docs/decisions.md` lists them.
+//! Endpoints and what they stand on, through the public API, mechanism by mechanism. Every test's name begins with the
+//! requirement (`a…`) or decision (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod close;
+mod contract;
 mod directory;
+mod limits;
 mod listing;
+mod opening;
 mod policy;
+mod resume;
+mod world;
