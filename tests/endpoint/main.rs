@@ -6,4 +6,6 @@ mod contract;
 mod directory;
 mod listing;
 mod policy;
+mod questions;
+mod submit;
 mod world;
