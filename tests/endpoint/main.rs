@@ -6,6 +6,7 @@ mod contract;
 mod directory;
 mod listing;
 mod policy;
+mod publish;
 mod questions;
 mod submit;
 mod world;

@@ -101,6 +101,11 @@ impl Emission {
         Ok(self)
     }
 
+    /// No frame with it is shorter than this.
+    pub(crate) fn least_len(&self) -> usize {
+        self.plain.as_ref().unwrap_or(&self.payload).len()
+    }
+
     pub(crate) fn needs(&self, feature: Feature) -> bool {
         self.needs.contains(feature)
     }
