@@ -9,4 +9,5 @@ mod policy;
 mod publish;
 mod questions;
 mod submit;
+mod subscribe;
 mod world;

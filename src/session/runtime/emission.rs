@@ -106,6 +106,11 @@ impl Emission {
         self.plain.as_ref().unwrap_or(&self.payload).len()
     }
 
+    /// A session with these features hears of it (D33).
+    pub(crate) fn is_for(&self, features: &FeatureSet) -> bool {
+        self.needs.iter().all(|feature| features.contains(feature))
+    }
+
     pub(crate) fn needs(&self, feature: Feature) -> bool {
         self.needs.contains(feature)
     }
