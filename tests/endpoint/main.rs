@@ -2,8 +2,10 @@
 //! requirement (`a…`) or decision (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod cancel;
 mod contract;
 mod directory;
+mod list;
 mod listing;
 mod policy;
 mod publish;
