@@ -2,12 +2,18 @@
 //! requirement (`a…`) or decision (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod cancel;
 mod close;
 mod contract;
 mod directory;
 mod limits;
+mod list;
 mod listing;
 mod opening;
 mod policy;
+mod publish;
+mod questions;
 mod resume;
+mod submit;
+mod subscribe;
 mod world;

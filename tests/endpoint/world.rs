@@ -726,6 +726,11 @@ impl World {
         self.take_events(idx).iter().filter_map(ClientEvent::seq).collect()
     }
 
+    /// Back to those that can be taken.
+    pub(crate) fn put_back(&mut self, idx: ClientIdx, event: ClientEvent) {
+        self.peers[idx.0].events.push(event);
+    }
+
     /// The endpoint's events since they were last taken, but for those of who asks to be let in.
     pub(crate) fn take_endpoint_events(&mut self) -> Vec<EndpointEvent> {
         std::mem::take(&mut self.events)
