@@ -206,23 +206,30 @@ fn audience(count: usize) -> (Endpoint, JobId) {
     (endpoint, job)
 }
 
-fn print_bytes(count: usize) {
+/// What a session at rest takes of the heap, all that the endpoint keeps for it included.
+pub(crate) fn bytes_at_rest(count: usize) -> usize {
     let before = BYTES.load(Relaxed);
     let (endpoint, conns) = at_rest(count);
     let used = BYTES.load(Relaxed) - before - conns.capacity() * size_of::<ConnId>();
-    println!("{count} sessions at rest: {} bytes each on the heap", used / count);
-    assert_eq!(endpoint.session_count(), count);
-    let (connections, opening) = endpoint.connection_count();
-    assert_eq!((connections, opening), (count, 0));
+    assert_eq!((endpoint.session_count(), endpoint.connection_count()), (count, (count, 0)));
+    used / count
+}
+
+pub(crate) struct PublishCosts {
+    pub(crate) events: usize,
+    /// How often the bodies were written, all together.
+    pub(crate) written: usize,
+    /// Allocations for each event and receiver: to publish it, and until it is sent.
+    pub(crate) to_publish: f64,
+    pub(crate) until_sent: f64,
 }
 
 /// Over many events, for buffers grow now and then.
-fn print_allocations() {
-    let subscribers = 1_000;
+pub(crate) fn publish_costs(subscribers: usize, events: usize) -> PublishCosts {
     let (mut endpoint, job) = audience(subscribers);
     let now = after(Duration::from_secs(22));
     let body = Body(Cell::new(0));
-    let (events, before) = (200, ALLOCATIONS.load(Relaxed));
+    let before = ALLOCATIONS.load(Relaxed);
     let mut in_publish = 0;
     for _ in 0..events {
         let before = ALLOCATIONS.load(Relaxed);
@@ -233,14 +240,8 @@ fn print_allocations() {
         drain(&mut endpoint, now);
     }
     let all = ALLOCATIONS.load(Relaxed) - before;
-    let each = (subscribers + 1) * events;
-    println!(
-        "{events} events to 1 submitter and {subscribers} subscribers: written {} times; {:.3} allocations a receiver to \
-         publish, {:.3} with the sending",
-        body.0.get(),
-        in_publish as f64 / each as f64,
-        all as f64 / each as f64,
-    );
+    let each = ((subscribers + 1) * events) as f64;
+    PublishCosts { events, written: body.0.get(), to_publish: in_publish as f64 / each, until_sent: all as f64 / each }
 }
 
 fn run_once(what: &str, count: usize) {
@@ -319,10 +320,18 @@ fn main() {
         return run_once(&args[at + 1], number(at + 2));
     }
     if let Some(at) = args.iter().position(|arg| arg == "--bytes") {
-        return print_bytes(number(at + 1));
+        let count = number(at + 1);
+        println!("{count} sessions at rest: {} bytes each on the heap", bytes_at_rest(count));
+        return;
     }
     if args.iter().any(|arg| arg == "--allocations") {
-        return print_allocations();
+        let costs = publish_costs(1_000, 2_000);
+        println!(
+            "{} events to 1 submitter and 1000 subscribers: written {} times; {:.3} allocations a receiver to publish, {:.3} \
+             until it is sent",
+            costs.events, costs.written, costs.to_publish, costs.until_sent,
+        );
+        return;
     }
     let mut criterion = Criterion::default()
         .configure_from_args()
