@@ -12,9 +12,11 @@ fn what_a_session_at_rest_and_a_publish_take() {
     let bytes = endpoint::bytes_at_rest(12_500);
     assert!(bytes <= 1_024, "a session at rest takes {bytes} bytes");
 
-    let costs = endpoint::publish_costs(100, 2_000);
+    let (subscribers, events) = (200, 1_000);
+    let costs = endpoint::publish_costs(subscribers, events);
     assert_eq!(costs.written, costs.events, "a body is written once, however many hear of it");
-    // One for the frame; a replay buffer that grows takes another now and then.
-    assert!(costs.to_publish <= 1.02, "{} allocations a receiver", costs.to_publish);
-    assert!(costs.until_sent <= 2.05, "{} allocations a receiver until it is sent", costs.until_sent);
+    // One for each frame; beside them a few to write the body, and a replay buffer that doubles a few times.
+    let beside = 4.0 / subscribers as f64 + 12.0 / events as f64;
+    assert!(costs.to_publish <= 1.0 + beside, "{} allocations a receiver", costs.to_publish);
+    assert!(costs.until_sent <= 2.0 + beside, "{} allocations a receiver until it is sent", costs.until_sent);
 }
