@@ -545,6 +545,37 @@ fn d14_the_tokens_of_a_session_that_ended_are_free_and_open_nothing() {
 }
 
 #[test]
+fn d14_the_application_is_told_whether_the_session_of_a_token_is_here() {
+    fn is_here(world: &mut World, token: &arcp_proto::wire::ResumeToken) -> bool {
+        world.app.judges = false;
+        let (link, _) = resume(world, QUIET, token, 1);
+        let wish = world.app.applicants.pop_front().unwrap().resume.unwrap();
+        assert_eq!(wish.token_digest, token.digest());
+        world.hang_up(link);
+        world.app.judges = true;
+        wish.is_here
+    }
+    let mut world = World::plain().unjudged();
+    parked(&mut world, QUIET, 1);
+    assert!(is_here(&mut world, &token(1)) && !is_here(&mut world, &token(2)));
+    let (link, heard) = resume(&mut world, QUIET, &token(1), 1);
+    let second = token_of(&heard[0]);
+    assert!(is_here(&mut world, &token(1)) && is_here(&mut world, &second), "the welcome may be lost");
+    world.say(link, &ack(1));
+    assert!(!is_here(&mut world, &token(1)) && is_here(&mut world, &second), "it was heard");
+    let (_, heard) = resume(&mut world, QUIET, &second, 1);
+    let third = token_of(&heard[0]);
+    let (_, heard) = resume(&mut world, QUIET, &second, 1);
+    let fourth = token_of(&heard[0]);
+    assert!(!is_here(&mut world, &third), "the later resume has superseded it");
+    assert!(is_here(&mut world, &second) && is_here(&mut world, &fourth));
+    let now = world.now;
+    world.endpoint.evict(now, &session(1));
+    world.flush();
+    assert!(![token(1), second, third, fourth].iter().any(|token| is_here(&mut world, token)));
+}
+
+#[test]
 fn d27_what_is_published_during_a_replay_comes_behind_it() {
     let mut world = World::plain();
     parked(&mut world, QUIET, 50);
