@@ -862,6 +862,37 @@ fn d14_a_session_that_is_being_shut_down_is_not_resumed() {
 }
 
 #[test]
+fn d43_a_session_whose_events_nobody_polls_is_busy_and_resumes_once_they_are() {
+    let mut small = runtime();
+    small.limits.inbound_bytes = 4_000;
+    let mut world = World::new(EndpointConfig::new(small)).unjudged();
+    let link = attached(&mut world, QUIET, 1);
+    world.app.polls = false;
+    world.say(link, &message("x-vendor.load", "v1", &session(1), json!({"pad": "x".repeat(2_500)})));
+    assert!(!world.endpoint.wants_input(world.conn(link)));
+    world.hang_up(link);
+    let before = state(&world);
+    let (link, _) = resume(&mut world, QUIET, &token(1), 1);
+    let (now, conn, grant) = (world.now, world.conn(link), world.app.grant(principal("alice")));
+    assert_eq!(world.endpoint.admit(now, conn, grant), Err(AdmitError::ResumeRefused(RefusedBecause::Busy)));
+    world.flush();
+    let heard = world.heard(link);
+    assert_eq!(
+        (&heard[0]["payload"]["code"], &heard[0]["payload"]["retryable"]),
+        (&json!("INTERNAL_ERROR"), &json!(true)),
+        "trying again can help"
+    );
+    assert!(world.is_closed(link));
+    assert_eq!(state(&world), before);
+    world.app.judges = false;
+    world.app.polls = true;
+    world.flush();
+    world.app.judges = true;
+    let (_, heard) = resume(&mut world, QUIET, &token(1), 0);
+    assert_eq!((type_of(&heard[0]), seqs(&heard)), ("session.welcome", vec![1]));
+}
+
+#[test]
 fn d22_a_lost_heartbeat_parks_the_session_and_the_client_is_back_without_loss() {
     let mut world = World::plain();
     let alice = world.connect(client("alice"));
