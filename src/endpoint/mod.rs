@@ -388,9 +388,9 @@ impl Endpoint {
         self.forget_conn(conn);
         if let Some(key) = key {
             if let Some(member) = self.registry.get_mut(key) {
-                member.conn = None;
                 member.session.handle_disconnect(now);
             }
+            // Which transport it was goes on record there.
             self.serve(now, key);
         }
     }

@@ -152,7 +152,9 @@ impl Endpoint {
         let Some(member) = self.registry.get_mut(key) else { return };
         if let Some(conn) = member.conn.take() {
             let farewell: Vec<Bytes> = core::iter::from_fn(|| member.session.poll_transmit(now)).collect();
-            self.leave(now, conn, farewell);
+            if self.conns.get(conn).is_some() {
+                self.leave(now, conn, farewell);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! requirement (`a…`) or decision (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod audit;
 mod cancel;
 mod close;
 mod contract;

@@ -545,6 +545,37 @@ fn d14_the_tokens_of_a_session_that_ended_are_free_and_open_nothing() {
 }
 
 #[test]
+fn d14_the_application_is_told_whether_the_session_of_a_token_is_here() {
+    fn is_here(world: &mut World, token: &arcp_proto::wire::ResumeToken) -> bool {
+        world.app.judges = false;
+        let (link, _) = resume(world, QUIET, token, 1);
+        let wish = world.app.applicants.pop_front().unwrap().resume.unwrap();
+        assert_eq!(wish.token_digest, token.digest());
+        world.hang_up(link);
+        world.app.judges = true;
+        wish.is_here
+    }
+    let mut world = World::plain().unjudged();
+    parked(&mut world, QUIET, 1);
+    assert!(is_here(&mut world, &token(1)) && !is_here(&mut world, &token(2)));
+    let (link, heard) = resume(&mut world, QUIET, &token(1), 1);
+    let second = token_of(&heard[0]);
+    assert!(is_here(&mut world, &token(1)) && is_here(&mut world, &second), "the welcome may be lost");
+    world.say(link, &ack(1));
+    assert!(!is_here(&mut world, &token(1)) && is_here(&mut world, &second), "it was heard");
+    let (_, heard) = resume(&mut world, QUIET, &second, 1);
+    let third = token_of(&heard[0]);
+    let (_, heard) = resume(&mut world, QUIET, &second, 1);
+    let fourth = token_of(&heard[0]);
+    assert!(!is_here(&mut world, &third), "the later resume has superseded it");
+    assert!(is_here(&mut world, &second) && is_here(&mut world, &fourth));
+    let now = world.now;
+    world.endpoint.evict(now, &session(1));
+    world.flush();
+    assert!(![token(1), second, third, fourth].iter().any(|token| is_here(&mut world, token)));
+}
+
+#[test]
 fn d27_what_is_published_during_a_replay_comes_behind_it() {
     let mut world = World::plain();
     parked(&mut world, QUIET, 50);
@@ -828,6 +859,37 @@ fn d14_a_session_that_is_being_shut_down_is_not_resumed() {
     world.set_writable(old, true);
     world.flush();
     assert_eq!(types(&world.heard(old)), ["job.event", "session.bye"]);
+}
+
+#[test]
+fn d43_a_session_whose_events_nobody_polls_is_busy_and_resumes_once_they_are() {
+    let mut small = runtime();
+    small.limits.inbound_bytes = 4_000;
+    let mut world = World::new(EndpointConfig::new(small)).unjudged();
+    let link = attached(&mut world, QUIET, 1);
+    world.app.polls = false;
+    world.say(link, &message("x-vendor.load", "v1", &session(1), json!({"pad": "x".repeat(2_500)})));
+    assert!(!world.endpoint.wants_input(world.conn(link)));
+    world.hang_up(link);
+    let before = state(&world);
+    let (link, _) = resume(&mut world, QUIET, &token(1), 1);
+    let (now, conn, grant) = (world.now, world.conn(link), world.app.grant(principal("alice")));
+    assert_eq!(world.endpoint.admit(now, conn, grant), Err(AdmitError::ResumeRefused(RefusedBecause::Busy)));
+    world.flush();
+    let heard = world.heard(link);
+    assert_eq!(
+        (&heard[0]["payload"]["code"], &heard[0]["payload"]["retryable"]),
+        (&json!("INTERNAL_ERROR"), &json!(true)),
+        "trying again can help"
+    );
+    assert!(world.is_closed(link));
+    assert_eq!(state(&world), before);
+    world.app.judges = false;
+    world.app.polls = true;
+    world.flush();
+    world.app.judges = true;
+    let (_, heard) = resume(&mut world, QUIET, &token(1), 0);
+    assert_eq!((type_of(&heard[0]), seqs(&heard)), ("session.welcome", vec![1]));
 }
 
 #[test]
