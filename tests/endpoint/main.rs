@@ -10,6 +10,7 @@ mod listing;
 mod policy;
 mod publish;
 mod questions;
+mod soak;
 mod submit;
 mod subscribe;
 mod world;
