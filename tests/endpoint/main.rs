@@ -15,6 +15,7 @@ mod policy;
 mod publish;
 mod questions;
 mod resume;
+mod soak;
 mod submit;
 mod subscribe;
 mod world;
