@@ -1,6 +1,7 @@
 //! A session that moves between machines: who may write it, and what is told of it where it was.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arcp_proto::endpoint::{
     Adoption, Change, Durability, Endpoint, EndpointConfig, EndpointEvent, JobState, SessionState,
@@ -160,4 +161,24 @@ fn d3_a_late_refusal_does_not_end_the_session_that_came_back() {
         .iter()
         .filter(|event| matches!(event, EndpointEvent::Closed { reason, .. } if *reason == CloseReason::Fenced));
     assert_eq!(ends.count(), 2, "each generation ends by itself");
+}
+
+#[test]
+fn d3_a_token_that_is_retired_here_is_retired_in_the_store() {
+    let mut world = World::new();
+    let presented = world.client.resume_token().unwrap().digest();
+    let has = |world: &World, digest| world.store.state.as_ref().unwrap().token_digests().any(|token| token == digest);
+    world.client.handle_disconnect(world.now);
+    world.client.resume(world.now).unwrap();
+    let conn = world.endpoint.connect(world.now);
+    world.exchange(conn);
+    let next = world.client.resume_token().unwrap().digest();
+    assert_ne!(next, presented);
+    assert!(has(&world, presented) && has(&world, next), "the client has not spoken yet");
+
+    // Its next word is that it has the welcome.
+    world.now = world.now.after(Duration::from_secs(31));
+    world.client.handle_timeout(world.now);
+    world.exchange(conn);
+    assert!(has(&world, next) && !has(&world, presented));
 }
