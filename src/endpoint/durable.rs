@@ -225,7 +225,9 @@ impl Endpoint {
     }
 
     fn change_of(&mut self, key: Key) -> Option<Change> {
+        let now = self.clock;
         let member = self.registry.get_mut(key)?;
+        member.session.note_time(now);
         let said_goodbye = member.rank() == Some(Rank::Closed);
         let session = member.session.session_id()?.clone();
         let durable = member.durable.as_mut()?;
@@ -262,8 +264,8 @@ impl Endpoint {
 
     /// A session ends: the last that the store hears of it. One that was shut down can be resumed elsewhere (D32).
     pub(super) fn last_change(&mut self, key: Key, reason: &CloseReason) {
-        let is_fenced = *reason == CloseReason::Fenced;
-        if is_fenced || !self.registry.get(key).is_some_and(|member| member.durable.is_some()) {
+        let is_durable = self.registry.get(key).is_some_and(|member| member.durable.is_some());
+        if !is_durable || *reason == CloseReason::Fenced {
             return;
         }
         let is_over = *reason != CloseReason::Shutdown;

@@ -58,11 +58,15 @@ impl Endpoint {
     ) -> Result<Published, PublishError> {
         let now = self.tick(now);
         self.check_live(now, job)?;
-        let chunk = if kind == kind::RESULT_CHUNK { Some(self.check_chunk(now, job, body)?) } else { None };
-        let published = match Emission::event(now, kind, body).map_err(PublishError::from) {
-            Ok(emission) => self.emit(now, job, &emission),
-            Err(error) => Err(error),
+        let (written, chunk) = if kind == kind::RESULT_CHUNK {
+            // Looked into, so it is written before it is wrapped.
+            let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
+            let chunk = self.check_chunk(now, job, &body)?;
+            (Emission::event(now, kind, &body), Some(chunk))
+        } else {
+            (Emission::event(now, kind, body), None)
         };
+        let published = written.map_err(PublishError::from).and_then(|emission| self.emit(now, job, &emission));
         if let Some(chunk) = chunk {
             match &published {
                 Ok(_) => {
@@ -126,14 +130,8 @@ impl Endpoint {
         if self.pay(now, job) { Err(PublishError::Ended) } else { Ok(()) }
     }
 
-    fn check_chunk<B: Serialize + ?Sized>(
-        &mut self,
-        now: Now,
-        job: &JobId,
-        body: &B,
-    ) -> Result<NextChunk, PublishError> {
+    fn check_chunk(&mut self, now: Now, job: &JobId, body: &RawJson) -> Result<NextChunk, PublishError> {
         const SHAPE: SendError = SendError::Invalid("a `result_chunk` has the body of one (§8.4)");
-        let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
         let chunk = body.parse::<ResultChunk>().map_err(|_| SHAPE)?;
         let limit = self.config.result_bytes;
         let audience = self.jobs.audiences.get(job).ok_or(PublishError::UnknownJob)?;
@@ -165,6 +163,11 @@ impl Endpoint {
 
     /// Gives the submitter its place first: what it refuses, nobody hears of.
     fn emit(&mut self, now: Now, job: &JobId, emission: &Emission) -> Result<Published, PublishError> {
+        let (len, limit) = (emission.least_len(), self.config.runtime.limits.max_frame);
+        if len > limit {
+            // Nobody can take it, whoever there is to hear of it.
+            return Err(SendError::TooLarge { len, limit }.into());
+        }
         let submitter = self.jobs.audiences.get(job).and_then(|audience| audience.submitter);
         let receipt = match submitter {
             Some(key) => self.emit_to_submitter(now, key, job, emission)?,
@@ -213,10 +216,11 @@ impl Endpoint {
             if is_private && owner.as_ref() != Some(member.session.principal()) {
                 continue;
             }
-            if member.session.emit(Interest::Subscriber, now, job, emission).is_ok() {
-                heard += 1;
-            }
+            let was_here = member.conn.is_some();
+            let is_recorded = member.session.emit(Interest::Subscriber, now, job, emission).is_ok();
             self.serve(now, *key);
+            let has_fallen = was_here && self.registry.get(*key).is_none_or(|member| member.conn.is_none());
+            heard += usize::from(is_recorded && !has_fallen);
         }
         let skipped = subscribers.len() - heard;
         if self.counters.closed != closed {

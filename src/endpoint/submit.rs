@@ -15,7 +15,7 @@ use super::registry::Key;
 use super::work::{AskState, Asked};
 use crate::session::{AnswerError, RequestId};
 use crate::time::Now;
-use crate::wire::{ErrorCode, JobAccepted, JobSubmit, TraceId, WireError};
+use crate::wire::{ErrorCode, JobAccepted, JobSubmit, Principal, TraceId, WireError};
 
 /// Answers to requests.
 impl Endpoint {
@@ -63,6 +63,7 @@ impl Endpoint {
         if let Some(idempotency_key) = asked.and_then(|asked| asked.key) {
             for asker in self.jobs.keys.accepted(&principal, &idempotency_key, accepted.clone()) {
                 self.repeat(now, asker, &accepted);
+                self.ask_next_of(now, asker);
             }
         }
         self.job_changed(&accepted.job_id);
@@ -109,37 +110,38 @@ impl Endpoint {
         }
     }
 
-    /// Asks the application for the verdict on a submit, unless it is known.
-    fn ask(&mut self, now: Now, key: Key, id: RequestId) {
-        let Some(member) = self.registry.get_mut(key) else { return };
+    /// Asks the application for the verdict on a submit, unless it is known; says whether the submit is answered by that.
+    fn ask(&mut self, now: Now, key: Key, id: RequestId) -> bool {
+        let Some(member) = self.registry.get_mut(key) else { return false };
         let (serial, principal) = (member.serial, member.session.principal().clone());
-        let Some(asked) = member.work().asked(id) else { return };
+        let Some(asked) = member.work.as_mut().and_then(|work| work.asked(id)) else { return false };
         let trace_id = asked.trace_id;
         let (submit, charge) = match core::mem::replace(&mut asked.state, AskState::Told) {
             AskState::Waiting(submit, charge) => (submit, charge),
             AskState::Repeating(submit) => (submit, None),
-            AskState::Told => return,
+            AskState::Told => return false,
         };
         let Some(idempotency_key) = submit.idempotency_key.clone() else {
-            return self.tell_submit(key, id, submit, trace_id, charge);
+            self.tell_submit(key, id, submit, trace_id, charge);
+            return false;
         };
-        let refusal = match self.jobs.keys.enter(&principal, &idempotency_key, &submit, Asker { key, serial, id }) {
+        let asker = Asker { key, serial, id };
+        let refusal = match self.jobs.keys.enter(&principal, &idempotency_key, &submit, asker) {
             Entry::New => {
-                if let Some(asked) = member.work().asked(id) {
-                    asked.key = Some(idempotency_key);
-                }
-                return self.tell_submit(key, id, submit, trace_id, charge);
+                asked.key = Some(idempotency_key);
+                self.tell_submit(key, id, submit, trace_id, charge);
+                return false;
             }
             Entry::Open => {
-                if let Some(asked) = member.work().asked(id) {
-                    asked.state = AskState::Repeating(submit);
-                }
-                return self.release(charge);
+                asked.state = AskState::Repeating(submit);
+                self.release(charge);
+                return false;
             }
             Entry::Accepted(accepted) => {
                 let accepted = accepted.clone();
                 self.release(charge);
-                return self.repeat(now, Asker { key, serial, id }, &accepted);
+                self.repeat(now, asker, &accepted);
+                return true;
             }
             Entry::Conflict => {
                 WireError::new(ErrorCode::DuplicateKey, "the idempotency key was used for another submit")
@@ -153,8 +155,9 @@ impl Endpoint {
             ),
         };
         let _ = member.session.fail_request(now, id, refusal);
+        member.work().take_asked(id);
         self.release(charge);
-        self.answered(now, key, id);
+        true
     }
 
     fn tell_submit(
@@ -179,46 +182,61 @@ impl Endpoint {
             let error = WireError::new(ErrorCode::InternalError, error.to_string());
             let _ = member.session.fail_request(now, id, error);
         }
-        self.answered(now, key, id);
+        member.work().take_asked(id);
+        self.state_changed(key);
         self.serve(now, key);
     }
 
     /// A request has its answer. Of a submit, the key is free where it was not accepted, and the next one is asked.
     fn answered(&mut self, now: Now, key: Key, id: RequestId) {
-        let asked = self.registry.get_mut(key).and_then(|member| member.work.as_mut()?.take_asked(id));
-        if let Some(asked) = asked {
+        let Some(member) = self.registry.get_mut(key) else { return };
+        let principal = member.session.principal().clone();
+        if let Some(asked) = member.work.as_mut().and_then(|work| work.take_asked(id)) {
             // The answer is kept for a repetition (D8).
             self.state_aged(key);
-            self.free_key(now, key, asked);
+            self.free_key(now, &principal, asked);
             self.ask_next(now, key);
         }
     }
 
-    fn free_key(&mut self, now: Now, key: Key, asked: Asked) {
+    fn free_key(&mut self, now: Now, principal: &Principal, asked: Asked) {
         let Some(idempotency_key) = asked.key else { return };
-        let Some(principal) = self.registry.get(key).map(|member| member.session.principal().clone()) else { return };
-        for asker in self.jobs.keys.refused(&principal, &idempotency_key) {
-            // Its own were abandoned with it, or come in their turn.
-            if asker.key != key && self.registry.same(asker.key, asker.serial).is_some() {
-                self.ask(now, asker.key, asker.id);
+        for asker in self.jobs.keys.refused(principal, &idempotency_key) {
+            // One that has just ended asks for nothing any more.
+            let member = self.registry.same(asker.key, asker.serial);
+            if member.is_some_and(|member| member.work.is_some()) {
+                if self.ask(now, asker.key, asker.id) {
+                    self.ask_next(now, asker.key);
+                }
                 self.serve(now, asker.key);
             }
         }
     }
 
     fn ask_next(&mut self, now: Now, key: Key) {
-        let first = self.registry.get(key).and_then(|member| member.work.as_ref()?.submits.front());
-        let waiting = first.filter(|asked| matches!(asked.state, AskState::Waiting(..)));
-        if let Some(id) = waiting.map(|asked| asked.id) {
-            self.ask(now, key, id);
+        loop {
+            let first = self.registry.get(key).and_then(|member| member.work.as_ref()?.submits.front());
+            let waiting = first.filter(|asked| matches!(asked.state, AskState::Waiting(..)));
+            let Some(id) = waiting.map(|asked| asked.id) else { return };
+            if !self.ask(now, key, id) {
+                return;
+            }
+        }
+    }
+
+    fn ask_next_of(&mut self, now: Now, asker: Asker) {
+        if self.registry.same(asker.key, asker.serial).is_some() {
+            self.ask_next(now, asker.key);
+            self.serve(now, asker.key);
         }
     }
 
     /// The session is gone, and with it all that it asked for.
     pub(super) fn abandon_submits(&mut self, key: Key, submits: VecDeque<Asked>) {
         let now = self.clock;
+        let Some(principal) = self.registry.get(key).map(|member| member.session.principal().clone()) else { return };
         for asked in submits {
-            self.free_key(now, key, asked);
+            self.free_key(now, &principal, asked);
         }
     }
 

@@ -35,18 +35,18 @@ impl Endpoint {
             return self.refuse_subscribe(now, key, id, job, owner, error);
         };
         let hears_already = self.hears_of(key, job);
-        if !hears_already && let Some(error) = self.has_no_place(key, job) {
+        let begins = !hears_already && self.jobs.audiences.contains_key(job);
+        if begins && let Some(error) = self.has_no_place(key, job) {
             return self.refuse_subscribe(now, key, id, job, owner, error);
         }
-        let mut history = self.history(key, &record, &viewer, wanted);
-        if hears_already {
-            // It has what happened since, in its place: again would be twice.
-            history.emissions.clear();
-        }
+        // Whoever hears of it has what happened since, in its place: again would be twice.
+        let wants_history = !hears_already && wanted.history == Some(true);
+        let after = wants_history.then(|| wanted.from_event_seq.unwrap_or(0));
+        let history = self.history(key, &record, &viewer, after);
         let Some(member) = self.registry.get_mut(key) else { return };
         let mut answer = describe(&record, &viewer).within(member.session.features());
         answer.subscribed_from = history.from;
-        answer.replayed = history.is_there && !hears_already;
+        answer.replayed = history.is_there;
         if let Err(error) = member.session.accept_subscribe(now, id, answer) {
             let error = WireError::new(ErrorCode::InternalError, alloc::format!("{error}"));
             let _ = member.session.fail_request(now, id, error);
@@ -56,7 +56,7 @@ impl Endpoint {
         for emission in &history.emissions {
             replayed += usize::from(member.session.emit(Interest::Subscriber, now, job, emission).is_ok());
         }
-        if !hears_already && let Some(audience) = self.jobs.audiences.get_mut(job) {
+        if begins && let Some(audience) = self.jobs.audiences.get_mut(job) {
             audience.subscribers.push(key);
             member.work().subscribed.insert(job.clone());
             self.state_changed(key);
@@ -118,16 +118,19 @@ impl Endpoint {
         }
     }
 
-    /// What the owner's replay buffer still has of the job, as much as fits the subscriber's own without pushing
-    /// anything out.
-    fn history(&self, key: Key, record: &JobRecord, viewer: &Principal, wanted: &JobSubscribe) -> History {
-        let owner = record.session.as_ref().and_then(|session| self.registry.by_id(session));
+    /// What the owner's replay buffer still has of the job behind `after`, if that is wanted, as much as fits the subscriber's
+    /// own without pushing anything out.
+    fn history(&self, key: Key, record: &JobRecord, viewer: &Principal, after: Option<u64>) -> History {
+        let owner_key = record.session.as_ref().and_then(|session| self.registry.key_of(session));
+        let owner = owner_key.and_then(|key| self.registry.get(key));
         let highest = owner.map_or(record.last_event_seq, |owner| owner.session.last_event_seq());
         let live = History { from: highest, is_there: false, emissions: Vec::new() };
-        let (Some(owner), Some(true), Some(subscriber)) = (owner, wanted.history, self.registry.get(key)) else {
+        // The owner has it in its own sequence; there a second time, it would be history twice for the next one.
+        let after = after.filter(|_| owner_key != Some(key));
+        let (Some(owner), Some(after), Some(subscriber)) = (owner, after, self.registry.get(key)) else {
             return live;
         };
-        let from = wanted.from_event_seq.unwrap_or(0).clamp(owner.session.replay_floor(), highest);
+        let from = after.clamp(owner.session.replay_floor(), highest);
         let (mut events, mut bytes) = subscriber.session.free_window();
         // A frame is longer than its payload by ids, at most this much.
         let overhead = 512 + 2 * record.job_id.as_str().len();
@@ -139,8 +142,9 @@ impl Endpoint {
             }
             let Some(emission) = Emission::replayed(&envelope) else { continue };
             let is_private = emission.needs(Feature::ProvisionedCredentials) && *viewer != record.principal;
+            let can_have = emission.is_for(subscriber.session.features()) && !is_private;
             // A status of back-pressure is about the owner's session.
-            if is_private || emission.needs(Feature::Ack) {
+            if !can_have || emission.needs(Feature::Ack) {
                 continue;
             }
             let len = envelope.frame().len() + overhead;

@@ -101,6 +101,16 @@ impl Emission {
         Ok(self)
     }
 
+    /// No frame with it is shorter than this.
+    pub(crate) fn least_len(&self) -> usize {
+        self.plain.as_ref().unwrap_or(&self.payload).len()
+    }
+
+    /// A session with these features hears of it (D33).
+    pub(crate) fn is_for(&self, features: &FeatureSet) -> bool {
+        self.needs.iter().all(|feature| features.contains(feature))
+    }
+
     pub(crate) fn needs(&self, feature: Feature) -> bool {
         self.needs.contains(feature)
     }
