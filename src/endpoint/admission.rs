@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::Endpoint;
 use super::audit::{AuditRecord, Audited};
 use super::connection::{ConnId, Judging, Stage};
+use super::durable::FIRST_GENERATION;
 use super::error::AdmitError;
 use super::event::{Applicant, EndpointEvent, ResumeWish};
 use super::limit::Limit;
@@ -186,7 +187,7 @@ impl Endpoint {
         let session_id = grant.session_id.clone();
         let session = hello.accept(now, Arc::clone(&self.config.runtime), grant);
         let key = self.registry.insert(session, None);
-        self.make_durable(key, 1, 0);
+        self.make_durable(key, FIRST_GENERATION, 0);
         self.counters.admitted += 1;
         self.attach(now, conn, key, Audited::Admitted, held);
         Ok(Admitted { session: session_id, resumed: false })

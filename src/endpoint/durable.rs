@@ -12,6 +12,9 @@ use crate::session::{CloseReason, FormatVersion, Runtime, Session};
 use crate::time::Now;
 use crate::wire::{JobId, SessionId};
 
+/// Of a session that began here.
+pub(super) const FIRST_GENERATION: u64 = 1;
+
 /// What was given out and is not known to be stored.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
@@ -111,7 +114,16 @@ impl Endpoint {
         self.serve(now, key);
     }
 
-    /// The store has another generation of a session: it lives on another machine. Here it ends at once, its transport, if it
+    /// A change was not stored, for the store has another generation of its session: that is [fenced](Endpoint::fence). Where
+    /// the session has come back here meanwhile, in another generation than the change's, nothing happens. Says whether
+    /// there was such a session.
+    pub fn fenced(&mut self, now: Now, change: &ChangeId) -> bool {
+        let member = self.registry.by_id(&change.session);
+        let is_it = member.is_some_and(|member| member.generation() == change.generation);
+        is_it && self.fence(now, &change.session)
+    }
+
+    /// A session lives on another machine. Here it ends at once, its transport, if it
     /// has one, is closed without a word, and its jobs are no longer this process's to run: `Closed` names them. A client that
     /// was attached here resumes where the session is. Says whether there was such a session.
     pub fn fence(&mut self, now: Now, session: &SessionId) -> bool {
@@ -240,7 +252,8 @@ impl Endpoint {
         let forgotten_jobs = core::mem::take(&mut durable.forgotten_jobs);
         let jobs = changed.iter().filter_map(|job| self.job_state(job)).collect();
         let id = ChangeId { session: session.clone(), generation, ticket };
-        Some(Change { id, session, generation, state, events, floor, jobs, forgotten_jobs, is_over: false })
+        let is_new = generation == FIRST_GENERATION && ticket == 1;
+        Some(Change { id, session, generation, is_new, state, events, floor, jobs, forgotten_jobs, is_over: false })
     }
 
     fn job_state(&self, job: &JobId) -> Option<JobState> {

@@ -44,6 +44,8 @@ impl Endpoint {
         }
         if self.registry.has_presented(key) && !member.session.has_presented_token() {
             self.registry.retire_presented(key);
+            // Elsewhere it must not resume the session either.
+            self.state_aged(key);
         }
         self.registry.recount(key);
         self.set_session_deadline(key);
