@@ -111,9 +111,19 @@ impl Endpoint {
         self.serve(now, key);
     }
 
-    /// The store has another generation of a session: it lives on another machine. Here it ends at once, its transport, if it
-    /// has one, is closed without a word, and its jobs are no longer this process's to run: `Closed` names them. A client that
-    /// was attached here resumes where the session is. Says whether there was such a session.
+    /// The store has refused a change, for it has another generation of the session, which lives on another machine. Here it
+    /// ends at once, its transport, if it has one, is closed without a word, and its jobs are no longer this process's to run:
+    /// `Closed` names them. A client that was attached here resumes where the session is.
+    ///
+    /// The word of the store is about the generation that the change was of. Where that one has ended already, and where the
+    /// session has been [adopted](Endpoint::adopt) anew since, it comes too late and does nothing. Says whether it did.
+    pub fn fenced(&mut self, now: Now, change: &ChangeId) -> bool {
+        let is_here = self.registry.by_id(&change.session).is_some_and(|here| here.generation() == change.generation);
+        is_here && self.fence(now, &change.session)
+    }
+
+    /// Ends a session here, in whatever generation, because it lives on another machine: what [`fenced`](Endpoint::fenced) does
+    /// where it is known otherwise than by a refused change. Says whether there was such a session.
     pub fn fence(&mut self, now: Now, session: &SessionId) -> bool {
         let now = self.tick(now);
         let key = self.registry.key_of(session);

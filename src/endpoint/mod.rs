@@ -148,7 +148,7 @@
 //!     while let Some(change) = endpoint.poll_change() {
 //!         match store.write(&change) {
 //!             Outcome::Written => endpoint.stored(now, &change.id),
-//!             Outcome::Fenced => drop(endpoint.fence(now, &change.session)),
+//!             Outcome::Fenced => drop(endpoint.fenced(now, &change.id)),
 //!         }
 //!     }
 //! }
@@ -160,7 +160,7 @@
 //! **Another process takes a session over** when a client comes to it with a token that it does not know
 //! ([`ResumeWish::is_here`]): it looks the token's digest up in the store, raises the session's generation there by a
 //! compare-and-set, [`adopt`](Endpoint::adopt)s what it read, and [`admit`](Endpoint::admit)s the client. Whoever had the
-//! session before is refused its next write, by the generation, and [`fence`](Endpoint::fence)s it: so a session lives in one
+//! session before is refused its next write, by the generation, and says so by [`fenced`](Endpoint::fenced): so a session lives in one
 //! place. Until that write it may believe that it has the session, and with `BeforeTransmit` nothing leaves it meanwhile that
 //! matters.
 //!

@@ -67,7 +67,7 @@ pub struct Change {
     /// The session.
     pub session: SessionId,
     /// The generation that the store must have for this session, or none. Where it has another, the session lives on another
-    /// machine: write nothing, and call [`fence`](super::Endpoint::fence).
+    /// machine: write nothing, and call [`fenced`](super::Endpoint::fenced).
     pub generation: u64,
     /// In place of the one before.
     pub state: Option<SessionState>,

@@ -6,6 +6,7 @@ mod cancel;
 mod close;
 mod contract;
 mod directory;
+mod fencing;
 mod limits;
 mod list;
 mod listing;
