@@ -270,7 +270,10 @@ impl Endpoint {
         }
         let is_over = *reason != CloseReason::Shutdown;
         if let Some(mut change) = self.change_of(key) {
-            change.is_over = is_over;
+            if is_over {
+                // A store that is down for a while costs a note by session, not what the sessions held.
+                change = Change { state: None, events: Vec::new(), jobs: Vec::new(), is_over, ..change };
+            }
             self.last_changes.push_back(change);
         }
     }

@@ -60,7 +60,9 @@ impl Jobs {
     pub(super) fn remove_subscriber(&mut self, job: &JobId, key: Key) {
         if let Some(audience) = self.audiences.get_mut(job) {
             audience.subscribers.retain(|subscriber| *subscriber != key);
-        } else if let Some(waiting) = self.awaited.get_mut(job) {
+        }
+        // Also where there is such a job by now: whoever waits does so for one that comes with its session.
+        if let Some(waiting) = self.awaited.get_mut(job) {
             waiting.retain(|subscriber| *subscriber != key);
             if waiting.is_empty() {
                 self.awaited.remove(job);

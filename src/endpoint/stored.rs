@@ -1,6 +1,7 @@
 //! What a store keeps of a session, so that another process can go on with it.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,7 @@ pub struct ChangeId {
 }
 
 /// What has to be written of a session: all of it, or nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Change {
     /// To be handed back once it is written.
     pub id: ChangeId,
@@ -81,12 +82,27 @@ pub struct Change {
     pub jobs: Vec<JobState>,
     /// No longer known.
     pub forgotten_jobs: Vec<JobId>,
-    /// The session has ended and cannot be resumed: nothing of it is needed any more.
+    /// The session has ended and cannot be resumed: nothing of it is needed any more, and nothing is in this.
     pub is_over: bool,
 }
 
+/// How many events, not what is in them: credentials are, at times.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change")
+            .field("id", &self.id)
+            .field("state", &self.state)
+            .field("events", &self.events.len())
+            .field("floor", &self.floor)
+            .field("jobs", &self.jobs)
+            .field("forgotten_jobs", &self.forgotten_jobs)
+            .field("is_over", &self.is_over)
+            .finish()
+    }
+}
+
 /// A session as a store gives it to another machine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Adoption {
     /// One more than the store had: it must have been raised there, by a compare-and-set, before.
     pub generation: u64,
@@ -96,4 +112,16 @@ pub struct Adoption {
     pub events: Vec<(u64, Bytes)>,
     /// Its jobs.
     pub jobs: Vec<JobState>,
+}
+
+/// How many events, not what is in them: credentials are, at times.
+impl fmt::Debug for Adoption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adoption")
+            .field("generation", &self.generation)
+            .field("state", &self.state)
+            .field("events", &self.events.len())
+            .field("jobs", &self.jobs)
+            .finish()
+    }
 }

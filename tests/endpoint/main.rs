@@ -17,6 +17,7 @@ mod publish;
 mod questions;
 mod resume;
 mod soak;
+mod stored;
 mod submit;
 mod subscribe;
 mod world;
