@@ -72,7 +72,7 @@ fn alice(world: &mut World) -> LinkIdx {
 #[test]
 fn a1_every_verdict_on_who_somebody_is_is_on_record() {
     let mut world = World::plain().judged_by_hand();
-    let mut ask = |world: &mut World| {
+    let ask = |world: &mut World| {
         let link = world.raw();
         world.say(link, &hello("alice", QUIET));
         (link, world.conn(link), world.app.applicants.pop_front().unwrap())
