@@ -75,7 +75,8 @@
 //! }
 //! ```
 //!
-//! A runtime's driver does the same for each of its sessions, and has a few things more to see to:
+//! A runtime has many sessions, and an [`endpoint`] for them. Whoever does without drives each of its sessions in the same
+//! way, and has a few things more to see to:
 //!
 //! - The first message of a transport goes to [`Opening::parse`], within a time of the driver's (10 s). What it gives is
 //!   accepted, resumed or refused; until then nothing more is read. A refusal is sent, then the transport closed.
@@ -86,6 +87,8 @@
 //! - After a [`Session::resume`] the session speaks to the new transport. [`Takeover::farewell`] goes to the old one, which
 //!   is then closed, and whatever still comes from it, its end included, is dropped: [`Session::attachment`] tells
 //!   the two apart.
+//! - What must outlive the process is [stored](Session::<Runtime>::snapshot) before it is sent: each event, and a header before
+//!   each welcome. A client has [its own](Session::<Client>::snapshot).
 //!
 //! # Words
 //!
@@ -98,6 +101,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | the root | [`Session`], its events, errors and configuration; [`Opening`], the first message on a transport |
+//! | [`endpoint`] | many sessions of a runtime, their transports and their jobs |
 //! | [`referee`] | a passive eye on both directions: which rule was broken, by whom |
 //! | [`framing`] | a byte stream cut into messages |
 //! | [`wire`] | one message: bytes ⇄ envelope, payload types, ids, codes |

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::Endpoint;
 use super::audit::{AuditRecord, Audited};
 use super::connection::{ConnId, Judging, Stage};
+use super::durable::FIRST_GENERATION;
 use super::error::AdmitError;
 use super::event::{Applicant, EndpointEvent, ResumeWish};
 use super::limit::Limit;
@@ -53,14 +54,13 @@ impl Endpoint {
         if self.registry.by_token(&grant.resume_token.digest()).is_some() {
             return Err(AdmitError::TokenTaken);
         }
-        let is_new = matches!(judging.opening, Opening::Hello(_));
+        let is_new = matches!(judging.opening, Some(Opening::Hello(_)));
         if is_new && self.registry.key_of(&grant.session_id).is_some() {
             return Err(AdmitError::SessionIdTaken(grant.session_id));
         }
-        let Some(Stage::Judging(judging)) = self.conns.set_stage(conn, Stage::Fresh) else {
+        let Some((opening, held)) = self.conns.take_opening(conn) else {
             return Err(AdmitError::NobodyWaits);
         };
-        let Judging { opening, held, .. } = *judging;
         match opening {
             Opening::Hello(hello) => self.begin(now, conn, hello, grant, held),
             Opening::Resume(attempt) => self.resume(now, conn, attempt, grant, held),
@@ -85,6 +85,11 @@ impl Endpoint {
 
 impl Endpoint {
     pub(super) fn receive_opening(&mut self, now: Now, conn: ConnId, message: Bytes) {
+        // The question would outlive its transport: strangers could ask without end.
+        if self.has_no_room_for(&message) {
+            let error = WireError::new(ErrorCode::InternalError, "too much waits to be attended to, try again");
+            return self.fail_handshake(now, conn, error);
+        }
         let len = message.len();
         match Opening::parse(message, &self.config.runtime.limits) {
             Ok(opening) => self.ask_who(now, conn, opening, len),
@@ -107,7 +112,10 @@ impl Endpoint {
             }
         };
         let applicant = Applicant { conn, peer: peer.clone(), credentials: credentials.clone(), resume };
-        self.conns.set_stage(conn, Stage::Judging(Box::new(Judging { opening, held: Vec::new(), held_bytes: 0 })));
+        self.conns.set_stage(
+            conn,
+            Stage::Judging(Box::new(Judging { opening: Some(opening), held: Vec::new(), held_bytes: 0 })),
+        );
         self.set_conn_deadline(conn, now.mono + self.config.verdict_timeout);
         self.events.push(EndpointEvent::Authenticate(Box::new(applicant)), len, None);
     }
@@ -154,9 +162,9 @@ impl Endpoint {
     /// Answers with an error, and closes (D9, D11).
     fn turn_away(&mut self, now: Now, conn: ConnId, error: WireError) {
         self.counters.handshakes_failed += 1;
-        let frame = match self.conns.set_stage(conn, Stage::Fresh) {
-            Some(Stage::Judging(judging)) => judging.opening.refuse(now, error),
-            _ => Refusal::new(error).into_message(now),
+        let frame = match self.conns.take_opening(conn) {
+            Some((opening, _)) => opening.refuse(now, error),
+            None => Refusal::new(error).into_message(now),
         };
         self.leave(now, conn, [frame]);
     }
@@ -177,10 +185,9 @@ impl Endpoint {
             return Err(AdmitError::NoPlace(limit));
         }
         let session_id = grant.session_id.clone();
-        let token = grant.resume_token.digest();
         let session = hello.accept(now, Arc::clone(&self.config.runtime), grant);
-        let key = self.registry.insert(session, token, None);
-        self.make_durable(key, 1, 0);
+        let key = self.registry.insert(session, None);
+        self.make_durable(key, FIRST_GENERATION, 0);
         self.counters.admitted += 1;
         self.attach(now, conn, key, Audited::Admitted, held);
         Ok(Admitted { session: session_id, resumed: false })
@@ -194,7 +201,7 @@ impl Endpoint {
         grant: Grant,
         held: Vec<Bytes>,
     ) -> Result<Admitted, AdmitError> {
-        let (presented, next) = (attempt.token().digest(), grant.resume_token.digest());
+        let presented = attempt.token().digest();
         let last_event_seq = attempt.last_event_seq();
         if let Some(key) = self.registry.by_token(&presented) {
             // What is due goes first: its transport may be lost by now, or its window over.
@@ -210,18 +217,19 @@ impl Endpoint {
             let frame = attempt.refuse(now, ResumeRefused::expired());
             return Err(self.refuse_resume(now, conn, &grant.principal, RefusedBecause::Token, frame));
         };
-        let before = member.session.replace_agents(grant.agents);
+        let last_token = member.session.token_digest();
+        let last_agents = member.session.replace_agents(grant.agents);
         let takeover = match member.session.resume(now, attempt, &grant.principal, grant.resume_token) {
             Ok(takeover) => takeover,
             Err(refused) => {
                 let reason = refused.reason();
-                member.session.replace_agents(before);
+                member.session.replace_agents(last_agents);
                 return Err(self.refuse_resume(now, conn, &grant.principal, reason, refused.into_message(now)));
             }
         };
         let session_id = member.session.session_id().cloned();
         let old = member.conn.take();
-        self.registry.rotate(key, presented, next);
+        self.registry.rotate(key, last_token, presented);
         self.registry.unpark(key);
         self.state_changed(key);
         self.counters.resumed += 1;

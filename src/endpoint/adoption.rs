@@ -78,9 +78,9 @@ impl Endpoint {
             return Err(AdoptError::IsHere(here));
         }
         let is_taken = |digest: &[u8; 32]| self.registry.by_token(digest).is_some_and(|key| Some(key) != stale);
-        let Some(token) = token.filter(|token| ![Some(*token), presented].iter().flatten().any(is_taken)) else {
+        if [token, presented].iter().flatten().any(is_taken) {
             return Err(AdoptError::TokenTaken);
-        };
+        }
         let last_events = last_events(&events);
         let config = Arc::clone(&self.config.runtime);
         let session = Session::<Runtime>::restore(now, config, Arc::from([]), state.session, events)?;
@@ -90,7 +90,7 @@ impl Endpoint {
         self.make_place(now, &principal).map_err(AdoptError::NoPlace)?;
         let stored = session.last_event_seq();
         let is_over = session.is_window_over();
-        let key = self.registry.insert(session, token, presented);
+        let key = self.registry.insert(session, presented);
         self.make_durable(key, generation, stored);
         self.counters.adopted += 1;
         self.note_session(key, Audited::Adopted { generation });

@@ -14,10 +14,36 @@ use crate::session::Opening;
 use crate::time::Instant;
 
 /// Names a transport within its [`Endpoint`](super::Endpoint). Never given twice.
+///
+/// A transport's life:
+///
+/// ```text
+/// fresh ────── first message ─▶ judged
+/// fresh ────── turned away ───▶ leaving
+/// fresh ────── lost ──────────▶ gone
+/// judged ───── admitted ──────▶ attached
+/// judged ───── turned away ───▶ leaving
+/// judged ───── lost ──────────▶ gone
+/// attached ─── given up ──────▶ leaving
+/// attached ─── lost ──────────▶ gone
+/// leaving ──── closed ────────▶ gone
+/// leaving ──── lost ──────────▶ gone
+/// ```
+///
+/// *Judged*: the application is asked who that is. *Turned away*: the first message was none, came too late, or the
+/// application, a limit or the session refused; the client is told. *Attached*: it carries a session. *Given up*: the session
+/// has lost it (see [`DetachReason`](crate::DetachReason)), ended, or was resumed on another. *Leaving*: only last
+/// messages are left to be sent. *Closed*: `poll_close` gave the order. *Lost*: `handle_disconnect` said so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     serial: NonZeroU64,
     slot: u32,
+}
+
+impl ConnId {
+    pub(super) fn slot(self) -> u32 {
+        self.slot
+    }
 }
 
 /// For logs: the transports of an endpoint, counted.
@@ -36,11 +62,16 @@ impl fmt::Debug for ConnId {
 /// A first message that waits for the application's verdict.
 #[derive(Clone, Debug)]
 pub(super) struct Judging {
-    pub(super) opening: Opening,
+    /// `None` once there is a verdict.
+    pub(super) opening: Option<Opening>,
     /// What the client sent behind it.
     pub(super) held: Vec<Bytes>,
     pub(super) held_bytes: usize,
 }
+
+/// What is left to be said on a transport that was given up.
+#[derive(Clone, Debug)]
+pub(super) struct LastWords(pub(super) VecDeque<Bytes>);
 
 /// How far a transport has come.
 #[derive(Clone, Debug)]
@@ -52,7 +83,7 @@ pub(super) enum Stage {
     /// It carries this session.
     Attached(Key),
     /// Only these are left to be sent; then it is to be closed.
-    Leaving(Box<VecDeque<Bytes>>),
+    Leaving(Box<LastWords>),
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +102,45 @@ impl Conn {
     pub(super) fn is_opening(&self) -> bool {
         matches!(self.stage, Stage::Fresh | Stage::Judging(_))
     }
+}
+
+/// A [`Stage`] without what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Fresh,
+    Judged,
+    Attached,
+    Leaving,
+    Gone,
+}
+
+/// Every way from one stage to another.
+const TRANSITIONS: &[(Name, &str, Name)] = &[
+    (Name::Fresh, "first message", Name::Judged),
+    (Name::Fresh, "turned away", Name::Leaving),
+    (Name::Fresh, "lost", Name::Gone),
+    (Name::Judged, "admitted", Name::Attached),
+    (Name::Judged, "turned away", Name::Leaving),
+    (Name::Judged, "lost", Name::Gone),
+    (Name::Attached, "given up", Name::Leaving),
+    (Name::Attached, "lost", Name::Gone),
+    (Name::Leaving, "closed", Name::Gone),
+    (Name::Leaving, "lost", Name::Gone),
+];
+
+impl Stage {
+    fn name(&self) -> Name {
+        match self {
+            Stage::Fresh => Name::Fresh,
+            Stage::Judging(_) => Name::Judged,
+            Stage::Attached(_) => Name::Attached,
+            Stage::Leaving(_) => Name::Leaving,
+        }
+    }
+}
+
+fn has_way(from: Name, to: Name) -> bool {
+    TRANSITIONS.iter().any(|(first, _, last)| (*first, *last) == (from, to))
 }
 
 /// All transports.
@@ -115,6 +185,10 @@ impl Connections {
         ConnId { serial, slot: slot as u32 }
     }
 
+    pub(super) fn in_slot(&self, slot: u32) -> Option<ConnId> {
+        self.conns.get(slot as usize).map(|conn| ConnId { serial: conn.serial, slot })
+    }
+
     pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {
         self.conns.get(id.slot as usize).filter(|conn| conn.serial == id.serial)
     }
@@ -123,9 +197,10 @@ impl Connections {
         self.conns.get_mut(id.slot as usize).filter(|conn| conn.serial == id.serial)
     }
 
-    /// Puts the transport on another stage; gives the one before.
+    /// Puts the transport on another stage, to which there must be a way; gives the one before.
     pub(super) fn set_stage(&mut self, id: ConnId, stage: Stage) -> Option<Stage> {
         let conn = self.get_mut(id)?;
+        debug_assert!(has_way(conn.stage.name(), stage.name()), "{:?} to {:?}", conn.stage.name(), stage.name());
         let was_opening = conn.is_opening();
         let before = core::mem::replace(&mut conn.stage, stage);
         let is_opening = conn.is_opening();
@@ -133,10 +208,54 @@ impl Connections {
         Some(before)
     }
 
+    /// The first message that is being judged, to be answered: the transport goes on to another stage at once.
+    pub(super) fn take_opening(&mut self, id: ConnId) -> Option<(Opening, Vec<Bytes>)> {
+        let Stage::Judging(judging) = &mut self.get_mut(id)?.stage else { return None };
+        Some((judging.opening.take()?, core::mem::take(&mut judging.held)))
+    }
+
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Conn> {
         self.get(id)?;
         let conn = self.conns.try_remove(id.slot as usize)?;
         self.opening -= usize::from(conn.is_opening());
         Some(conn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::{String, ToString};
+
+    fn name(name: Name) -> String {
+        format!("{name:?}").to_lowercase()
+    }
+
+    #[test]
+    fn the_documented_life_of_a_transport_is_the_table() {
+        let drawn = TRANSITIONS.iter().map(|(from, cause, to)| {
+            let (from, cause) = (name(*from) + " ", cause.to_string() + " ");
+            format!("{from:─<11}─ {cause:─<15}▶ {}", name(*to))
+        });
+        let documented: Vec<_> = include_str!("connection.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("/// "))
+            .filter(|line| line.contains('▶'))
+            .collect();
+        assert_eq!(documented, drawn.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_readme_draws_the_table() {
+        let drawn = TRANSITIONS.iter().map(|(from, cause, to)| {
+            let from = if *from == Name::Gone { "[*]".into() } else { name(*from) };
+            let to = if *to == Name::Gone { "[*]".into() } else { name(*to) };
+            format!("    {from} --> {to} : {cause}")
+        });
+        let readme = include_str!("../../README.md");
+        let diagram = readme.split("%% a transport").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let shown: Vec<_> = diagram.lines().filter(|line| line.contains(" : ")).collect();
+        assert_eq!(shown, drawn.collect::<Vec<_>>());
     }
 }

@@ -2,15 +2,15 @@
 
 use alloc::collections::BTreeSet;
 
-use super::connection::ConnId;
 use super::registry::Key;
 use crate::time::Instant;
 
-/// Whose deadline it is.
+/// Whose deadline it is. Small, for there is one for every session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sleeper {
     Session(Key),
-    Conn(ConnId),
+    /// By its slot, which is its own as long as it has a deadline.
+    Conn(u32),
     /// The directory of jobs.
     Directory,
 }

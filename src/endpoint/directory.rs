@@ -212,7 +212,7 @@ impl JobDirectory {
         let ends = record.status.is_terminal();
         let owned_ended = self.principals.get(&record.principal).map_or(0, |owned| owned.ended.len());
         // One that has ended takes the place of its principal's own, if there are too many of these.
-        let takes_own_place = ends && owned_ended > 0 && owned_ended >= self.limits.terminal_per_principal;
+        let takes_own_place = ends && owned_ended >= self.limits.terminal_per_principal;
         let limit = self.limits.jobs.min(Slot::MAX as usize);
         let mut dropped = None;
         if self.jobs.len() >= limit && !takes_own_place {

@@ -12,6 +12,9 @@ use crate::session::{CloseReason, FormatVersion, Runtime, Session};
 use crate::time::Now;
 use crate::wire::{JobId, SessionId};
 
+/// Of a session that began here.
+pub(super) const FIRST_GENERATION: u64 = 1;
+
 /// What was given out and is not known to be stored.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
@@ -111,7 +114,16 @@ impl Endpoint {
         self.serve(now, key);
     }
 
-    /// The store has another generation of a session: it lives on another machine. Here it ends at once, its transport, if it
+    /// A change was not stored, for the store has another generation of its session: that is [fenced](Endpoint::fence). Where
+    /// the session has come back here meanwhile, in another generation than the change's, nothing happens. Says whether
+    /// there was such a session.
+    pub fn fenced(&mut self, now: Now, change: &ChangeId) -> bool {
+        let member = self.registry.by_id(&change.session);
+        let is_it = member.is_some_and(|member| member.generation() == change.generation);
+        is_it && self.fence(now, &change.session)
+    }
+
+    /// A session lives on another machine. Here it ends at once, its transport, if it
     /// has one, is closed without a word, and its jobs are no longer this process's to run: `Closed` names them. A client that
     /// was attached here resumes where the session is. Says whether there was such a session.
     pub fn fence(&mut self, now: Now, session: &SessionId) -> bool {
@@ -213,7 +225,9 @@ impl Endpoint {
     }
 
     fn change_of(&mut self, key: Key) -> Option<Change> {
+        let now = self.clock;
         let member = self.registry.get_mut(key)?;
+        member.session.note_time(now);
         let said_goodbye = member.rank() == Some(Rank::Closed);
         let session = member.session.session_id()?.clone();
         let durable = member.durable.as_mut()?;
@@ -238,7 +252,8 @@ impl Endpoint {
         let forgotten_jobs = core::mem::take(&mut durable.forgotten_jobs);
         let jobs = changed.iter().filter_map(|job| self.job_state(job)).collect();
         let id = ChangeId { session: session.clone(), generation, ticket };
-        Some(Change { id, session, generation, state, events, floor, jobs, forgotten_jobs, is_over: false })
+        let is_new = generation == FIRST_GENERATION && ticket == 1;
+        Some(Change { id, session, generation, is_new, state, events, floor, jobs, forgotten_jobs, is_over: false })
     }
 
     fn job_state(&self, job: &JobId) -> Option<JobState> {
@@ -249,8 +264,8 @@ impl Endpoint {
 
     /// A session ends: the last that the store hears of it. One that was shut down can be resumed elsewhere (D32).
     pub(super) fn last_change(&mut self, key: Key, reason: &CloseReason) {
-        let is_fenced = *reason == CloseReason::Fenced;
-        if is_fenced || !self.registry.get(key).is_some_and(|member| member.durable.is_some()) {
+        let is_durable = self.registry.get(key).is_some_and(|member| member.durable.is_some());
+        if !is_durable || *reason == CloseReason::Fenced {
             return;
         }
         let is_over = *reason != CloseReason::Shutdown;

@@ -1,4 +1,173 @@
 //! Many sessions: transports, authentication, resume by token, takeover, limits, jobs listed and fanned out.
+//!
+//! An [`Endpoint`] is what a runtime has in place of a heap of [`Session`]s: as pure as these, and under the
+//! [same four sentences](crate#the-contract). It reads the first message of each transport, asks the application who that
+//! is, gives the client a session or finds the one that its resume token belongs to, and wakes whoever is due. It keeps the
+//! directory of jobs, answers `session.list_jobs` and `job.subscribe` from it under a [`Policy`], and gives what is
+//! [published](Endpoint::publish) of a job to its submitter and to all who subscribed.
+//!
+//! # The loop
+//!
+//! A driver owns the transports and the clock. It feeds what it has read, sends, closes what is to be closed, attends to
+//! events, and waits for a message or the deadline:
+//!
+#![cfg_attr(feature = "std", doc = "```")]
+#![cfg_attr(not(feature = "std"), doc = "```ignore")]
+//! use std::time::Duration;
+//!
+//! use arcp_proto::endpoint::{ConnId, Endpoint, EndpointEvent};
+//! use arcp_proto::wire::{ErrorCode, FrameFault, JobAccepted, Principal, WireError};
+//! use arcp_proto::{Clock, Grant, Now, Secrets};
+//! use bytes::Bytes;
+//!
+//! /// What happened outside: here from the threads that accept and read.
+//! enum Happened {
+//!     Connected(Box<dyn Transport>),
+//!     Message(ConnId, Result<Bytes, FrameFault>),
+//!     Gone(ConnId),
+//! }
+//!
+//! trait Transport {
+//!     /// The messages that are read come under this id from here on.
+//!     fn named(&mut self, conn: ConnId);
+//!     /// Whether it can take more after this one.
+//!     fn send(&mut self, message: Bytes) -> bool;
+//!     fn close(self: Box<Self>);
+//! }
+//!
+//! trait Driver {
+//!     fn transports(&mut self) -> &mut std::collections::BTreeMap<ConnId, Box<dyn Transport>>;
+//!     fn wait(&mut self, at_most: Duration) -> Option<Happened>;
+//! }
+//!
+//! fn turn(endpoint: &mut Endpoint, clock: &Clock, driver: &mut impl Driver) -> Result<(), Box<dyn std::error::Error>> {
+//!     // 1. Attend to events, which may give more to send.
+//!     while let Some(event) = endpoint.poll_event() {
+//!         attend(endpoint, clock.now(), event)?;
+//!     }
+//!
+//!     // 2. Send what there is to send, and close what is done with. (What is to be stored is stored before this.)
+//!     while let Some((conn, message)) = endpoint.poll_transmit(clock.now()) {
+//!         let is_writable = driver.transports().get_mut(&conn).is_some_and(|transport| transport.send(message));
+//!         // Set again once the transport can take more: until then its session holds what there is to say.
+//!         endpoint.set_writable(conn, is_writable);
+//!     }
+//!     while let Some(conn) = endpoint.poll_close() {
+//!         driver.transports().remove(&conn).map(Transport::close);
+//!     }
+//!
+//!     // 3. Wait. What was read goes before the time, but clients that never pause do not stop the clock.
+//!     let wait = endpoint.poll_timeout().map_or(Duration::MAX, |at| clock.sleep_for(at));
+//!     match driver.wait(wait) {
+//!         Some(Happened::Connected(mut transport)) => {
+//!             let conn = endpoint.connect(clock.now());
+//!             transport.named(conn);
+//!             driver.transports().insert(conn, transport);
+//!         }
+//!         Some(Happened::Message(conn, Ok(message))) => endpoint.handle_input(clock.now(), conn, message),
+//!         Some(Happened::Message(conn, Err(fault))) => endpoint.handle_malformed(clock.now(), conn, fault),
+//!         Some(Happened::Gone(conn)) => {
+//!             driver.transports().remove(&conn);
+//!             endpoint.handle_disconnect(clock.now(), conn);
+//!         }
+//!         None => {}
+//!     }
+//!     if endpoint.poll_timeout().is_some_and(|at| clock.sleep_for(at).is_zero()) {
+//!         endpoint.handle_timeout(clock.now());
+//!     }
+//!     Ok(())
+//! }
+//!
+//! fn attend(endpoint: &mut Endpoint, now: Now, event: EndpointEvent) -> Result<(), Box<dyn std::error::Error>> {
+//!     match event {
+//!         // The verdict may also come later, from another thread or a directory service.
+//!         EndpointEvent::Authenticate(applicant) => match principal_of(&applicant.credentials) {
+//!             Some(principal) => {
+//!                 let (session_id, resume_token) = (Secrets::session_id()?, Secrets::resume_token()?);
+//!                 let grant = Grant { principal, session_id, resume_token, agents: [].into() };
+//!                 // Whoever could not be let in after all has been told.
+//!                 let _ = endpoint.admit(now, applicant.conn, grant);
+//!             }
+//!             None => {
+//!                 let error = WireError::new(ErrorCode::Unauthenticated, "who are you?");
+//!                 let _ = endpoint.reject(now, applicant.conn, error);
+//!             }
+//!         },
+//!         EndpointEvent::Submit { request, submit, .. } => {
+//!             let accepted = JobAccepted::new(start(&submit), "echo@1.0.0", now.wall);
+//!             let _ = endpoint.accept_job(now, &request, accepted);
+//!         }
+//!         _ => {}
+//!     }
+//!     Ok(())
+//! }
+//! # fn principal_of(_: &arcp_proto::wire::Credentials) -> Option<Principal> { None }
+//! # fn start(_: &arcp_proto::wire::JobSubmit) -> arcp_proto::wire::JobId { "job_1".into() }
+//! # use Transport as _;
+//! ```
+//!
+//! - [`wants_input`](Endpoint::wants_input) says whether to go on reading from a transport (D43).
+//! - A call from elsewhere, such as a [`publish`](Endpoint::publish) by a job, gives messages to send and may move the deadline:
+//!   it wakes the driver that waits.
+//! - [`poll_audit`](Endpoint::poll_audit) gives what an operator logs. Nobody has to poll it.
+//! - [`set_writable`](Endpoint::set_writable) is how a full socket pushes back: as long as a transport is not writable, its
+//!   session keeps its events within its window, and its emitters are told `Blocked`.
+//!
+//! The life of a transport is drawn at [`ConnId`], that of a session at [`Phase`](crate::Phase).
+//!
+//! # What is stored when
+//!
+//! By default nothing: sessions end with the process. With another [`Durability`], [`poll_change`](Endpoint::poll_change)
+//! gives what a store has to write so that another process can go on: of each session its state (rewritten), its events
+//! (appended), and its jobs.
+//!
+//! | | `Batched` | `BeforeTransmit` |
+//! |---|---|---|
+//! | what leaves before it is stored | everything | no event; and no other message while the session's *state* is unstored: it is new, was resumed, took a job or a subscription |
+//! | cost | a write for as many events as one likes | a write before each event leaves, or for as many as were published since the last |
+//! | the process dies | events not yet stored are gone. A client that has seen one of them cannot resume (its session is refused, visibly); one that has not misses nothing that a store knows of | nothing is lost, and nothing comes twice |
+//! | a job's progress | is to be stored with its events, in one transaction, or it is repeated or skipped | the same |
+//!
+//! In both, the loop above stores between attending and sending:
+//!
+//! ```
+//! # use arcp_proto::Now;
+//! # use arcp_proto::endpoint::{Change, Endpoint};
+//! enum Outcome {
+//!     Written,
+//!     /// The store has another generation of this session.
+//!     Fenced,
+//! }
+//!
+//! trait Store {
+//!     /// In one transaction, if `change.generation` is the store's, or `change.is_new` and it has none.
+//!     fn write(&mut self, change: &Change) -> Outcome;
+//! }
+//!
+//! fn store(endpoint: &mut Endpoint, now: Now, store: &mut impl Store) {
+//!     while let Some(change) = endpoint.poll_change() {
+//!         match store.write(&change) {
+//!             Outcome::Written => endpoint.stored(now, &change.id),
+//!             Outcome::Fenced => drop(endpoint.fenced(now, &change.id)),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! Writing may take its time: `stored` can come later, also after other changes of the same session were given out, as long as
+//! these are written in order.
+//!
+//! **Another process takes a session over** when a client comes to it with a token that it does not know
+//! ([`ResumeWish::is_here`]): it looks the token's digest up in the store, raises the session's generation there by a
+//! compare-and-set, [`adopt`](Endpoint::adopt)s what it read, and [`admit`](Endpoint::admit)s the client. Whoever had the
+//! session before is refused its next write, by the generation, and is told by [`fenced`](Endpoint::fenced): so a session lives
+//! in one place. Until that write it may believe that it has the session, and with `BeforeTransmit` nothing leaves it meanwhile that
+//! matters.
+//!
+//! What is not stored: events that wait to be polled, requests without an answer (the client repeats a submit under
+//! its `idempotency_key`, and an accepted one is stored with its job), and how long the process was gone: a resume window goes
+//! on with what was left of it. Keys are known where their sessions are: a *new* session of the same principal, on another
+//! machine than the one that took the job, does not find them.
 
 mod admission;
 mod adoption;
@@ -219,9 +388,9 @@ impl Endpoint {
         self.forget_conn(conn);
         if let Some(key) = key {
             if let Some(member) = self.registry.get_mut(key) {
-                member.conn = None;
                 member.session.handle_disconnect(now);
             }
+            // Which transport it was goes on record there.
             self.serve(now, key);
         }
     }
@@ -232,7 +401,7 @@ impl Endpoint {
         let now = self.tick(now);
         while let Some(sleeper) = self.deadlines.due(now.mono) {
             match sleeper {
-                Sleeper::Conn(conn) => self.conn_timed_out(now, conn),
+                Sleeper::Conn(slot) => self.conn_timed_out(now, slot),
                 Sleeper::Directory => self.directory_timed_out(now),
                 Sleeper::Session(key) => {
                     if let Some(member) = self.registry.get_mut(key) {
@@ -391,7 +560,7 @@ impl Endpoint {
     fn set_conn_deadline(&mut self, conn: ConnId, at: Instant) {
         if let Some(state) = self.conns.get_mut(conn) {
             let before = core::mem::replace(&mut state.deadline, at);
-            self.deadlines.change(Sleeper::Conn(conn), before, at);
+            self.deadlines.change(Sleeper::Conn(conn.slot()), before, at);
         }
     }
 
@@ -408,7 +577,8 @@ impl Endpoint {
         self.conns.remove(conn);
     }
 
-    fn conn_timed_out(&mut self, now: Now, conn: ConnId) {
+    fn conn_timed_out(&mut self, now: Now, slot: u32) {
+        let Some(conn) = self.conns.in_slot(slot) else { return };
         match self.conns.get(conn).map(|conn| &conn.stage) {
             Some(Stage::Fresh | Stage::Judging(_)) => self.opening_timed_out(now, conn),
             // Nobody reads its last messages.

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use slab::Slab;
 
@@ -30,14 +31,29 @@ pub(super) enum Rank {
     Waiting,
 }
 
-/// A parked session's place among all that are parked: the first has to go first.
+/// The order in which parked sessions have to go: by rank, then as they were parked, counted. Kept in one number, for there
+/// are many of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    rank: Rank,
-    /// Counted as they were parked.
-    number: u64,
-    key: Key,
+struct Order(NonZeroU64);
+
+const RANK_SHIFT: u32 = 62;
+
+impl Order {
+    fn new(rank: Rank, number: NonZeroU64) -> Order {
+        Order(number | ((rank as u64) << RANK_SHIFT))
+    }
+
+    fn rank(self) -> Rank {
+        match self.0.get() >> RANK_SHIFT {
+            0 => Rank::Closed,
+            1 => Rank::Elapsed,
+            _ => Rank::Waiting,
+        }
+    }
 }
+
+/// A parked session's place among all that are parked: the first has to go first.
+type Place = (Order, Key);
 
 /// A session and what the endpoint knows of it.
 #[derive(Clone)]
@@ -49,10 +65,9 @@ pub(super) struct Member {
     /// Where it stands in the order of deadlines.
     pub(super) deadline: Instant,
     /// While it is parked.
-    place: Option<Place>,
+    place: Option<Order>,
     /// The bytes that it is counted with among the parked ones.
     counted_bytes: usize,
-    token: TokenDigest,
     /// A token that is still good until the client is heard.
     presented: Option<Box<TokenDigest>>,
     /// `None`: it has no jobs, and never asked for one.
@@ -72,14 +87,18 @@ impl Member {
 
     /// While it is parked.
     pub(super) fn rank(&self) -> Option<Rank> {
-        self.place.map(|place| place.rank)
+        self.place.map(Order::rank)
     }
 }
 
 #[derive(Clone, Debug, Default)]
+struct Parked(BTreeSet<Place>);
+
+#[derive(Clone, Debug, Default)]
 struct Standing {
     sessions: u32,
-    parked: BTreeSet<Place>,
+    /// `None`: none is.
+    parked: Option<Box<Parked>>,
 }
 
 #[derive(Clone, Default)]
@@ -145,12 +164,8 @@ impl Registry {
     }
 
     /// Whoever calls has seen that neither the id nor the tokens are taken.
-    pub(super) fn insert(
-        &mut self,
-        session: Session<Runtime>,
-        token: TokenDigest,
-        presented: Option<TokenDigest>,
-    ) -> Key {
+    pub(super) fn insert(&mut self, session: Session<Runtime>, presented: Option<TokenDigest>) -> Key {
+        let token = session.token_digest();
         self.serial += 1;
         let principal = session.principal().clone();
         let id = session.session_id().cloned();
@@ -163,7 +178,6 @@ impl Registry {
             deadline: Instant::MAX,
             place: None,
             counted_bytes: 0,
-            token,
             presented: presented.map(Box::new),
             work: None,
             durable: None,
@@ -185,7 +199,7 @@ impl Registry {
         if let Some(id) = member.session.session_id() {
             self.by_id.remove(id);
         }
-        self.by_token.remove(&member.token);
+        self.by_token.remove(&member.session.token_digest());
         if let Some(presented) = &member.presented {
             self.by_token.remove(&**presented);
         }
@@ -199,17 +213,16 @@ impl Registry {
         Some(member)
     }
 
-    /// The session was resumed: it goes by the next token, and for a while by the one presented.
-    pub(super) fn rotate(&mut self, key: Key, presented: TokenDigest, next: TokenDigest) {
+    /// The session was resumed: it goes by its new token, and for a while by the one presented; not by the one `before`,
+    /// which may be that.
+    pub(super) fn rotate(&mut self, key: Key, before: TokenDigest, presented: TokenDigest) {
         let Some(member) = self.members.get_mut(key.0 as usize) else { return };
-        let before = [Some(member.token), member.presented.take().map(|token| *token)];
-        member.token = next;
-        member.presented = Some(Box::new(presented));
-        for token in before.into_iter().flatten() {
+        let spare = member.presented.replace(Box::new(presented));
+        for token in spare.map(|token| *token).into_iter().chain([before]) {
             self.by_token.remove(&token);
         }
         self.by_token.insert(presented, key);
-        self.by_token.insert(next, key);
+        self.by_token.insert(member.session.token_digest(), key);
     }
 
     /// The client was heard: it has the new token.
@@ -228,25 +241,28 @@ impl Registry {
     pub(super) fn park(&mut self, key: Key, rank: Rank) {
         self.unpark(key);
         self.serial += 1;
-        let place = Place { rank, number: self.serial, key };
         let Some(member) = self.members.get_mut(key.0 as usize) else { return };
-        member.place = Some(place);
+        let order = Order::new(rank, NonZeroU64::MIN.saturating_add(self.serial));
+        member.place = Some(order);
         member.counted_bytes = member.session.replay_len().1;
         self.parked_bytes += member.counted_bytes;
-        self.parked.insert(place);
+        self.parked.insert((order, key));
         if let Some(standing) = self.principals.get_mut(member.session.principal()) {
-            standing.parked.insert(place);
+            standing.parked.get_or_insert_default().0.insert((order, key));
         }
     }
 
     /// The session has a transport again, or ends.
     pub(super) fn unpark(&mut self, key: Key) {
         let Some(member) = self.members.get_mut(key.0 as usize) else { return };
-        let Some(place) = member.place.take() else { return };
+        let Some(place) = member.place.take().map(|order| (order, key)) else { return };
         self.parked_bytes -= core::mem::take(&mut member.counted_bytes);
         self.parked.remove(&place);
         if let Some(standing) = self.principals.get_mut(member.session.principal()) {
-            standing.parked.remove(&place);
+            if let Some(parked) = &mut standing.parked {
+                parked.0.remove(&place);
+            }
+            standing.parked.take_if(|parked| parked.0.is_empty());
         }
     }
 
@@ -263,9 +279,9 @@ impl Registry {
     /// The parked session that has to go first; of all, or of one principal.
     pub(super) fn first_to_go(&self, of: Option<&Principal>) -> Option<Key> {
         let order = match of {
-            Some(principal) => &self.principals.get(principal)?.parked,
+            Some(principal) => &self.principals.get(principal)?.parked.as_ref()?.0,
             None => &self.parked,
         };
-        order.first().map(|place| place.key)
+        order.first().map(|(_, key)| *key)
     }
 }

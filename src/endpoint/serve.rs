@@ -18,14 +18,19 @@ use crate::wire::{JobId, SessionId};
 impl Endpoint {
     /// A message for an attached session.
     pub(super) fn receive(&mut self, now: Now, key: Key, message: Bytes) {
-        let waiting = self.events.bytes();
-        if waiting > 0 && waiting.saturating_add(message.len()) > self.config.event_bytes {
+        if self.has_no_room_for(&message) {
             return self.give_up(now, key, DetachReason::InboundOverflow);
         }
         if let Some(member) = self.registry.get_mut(key) {
             member.session.handle_input(now, message);
         }
         self.serve(now, key);
+    }
+
+    /// What waits to be polled is too much already to take this, too (D43).
+    pub(super) fn has_no_room_for(&self, message: &Bytes) -> bool {
+        let waiting = self.events.bytes();
+        waiting > 0 && waiting.saturating_add(message.len()) > self.config.event_bytes
     }
 
     /// Whatever was done to a session ends here.
@@ -39,6 +44,8 @@ impl Endpoint {
         }
         if self.registry.has_presented(key) && !member.session.has_presented_token() {
             self.registry.retire_presented(key);
+            // Elsewhere it must not resume the session either.
+            self.state_aged(key);
         }
         self.registry.recount(key);
         self.set_session_deadline(key);
@@ -147,7 +154,9 @@ impl Endpoint {
         let Some(member) = self.registry.get_mut(key) else { return };
         if let Some(conn) = member.conn.take() {
             let farewell: Vec<Bytes> = core::iter::from_fn(|| member.session.poll_transmit(now)).collect();
-            self.leave(now, conn, farewell);
+            if self.conns.get(conn).is_some() {
+                self.leave(now, conn, farewell);
+            }
         }
     }
 

@@ -66,9 +66,11 @@ pub struct Change {
     pub id: ChangeId,
     /// The session.
     pub session: SessionId,
-    /// The generation that the store must have for this session, or none. Where it has another, the session lives on another
-    /// machine: write nothing, and call [`fence`](super::Endpoint::fence).
+    /// The generation that the store must have for this session. Where it has another, or none, the session lives on another
+    /// machine or has ended there: write nothing, and call [`fenced`](super::Endpoint::fenced).
     pub generation: u64,
+    /// The first of a new session: the store may have nothing of it yet.
+    pub is_new: bool,
     /// In place of the one before.
     pub state: Option<SessionState>,
     /// To be appended: in order, behind those before.

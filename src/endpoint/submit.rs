@@ -15,7 +15,7 @@ use super::registry::Key;
 use super::work::{AskState, Asked};
 use crate::session::{AnswerError, RequestId};
 use crate::time::Now;
-use crate::wire::{ErrorCode, JobAccepted, JobSubmit, TraceId, WireError};
+use crate::wire::{ErrorCode, JobAccepted, JobSubmit, Principal, TraceId, WireError};
 
 /// Answers to requests.
 impl Endpoint {
@@ -183,25 +183,28 @@ impl Endpoint {
             let _ = member.session.fail_request(now, id, error);
         }
         member.work().take_asked(id);
+        self.state_changed(key);
         self.serve(now, key);
     }
 
     /// A request has its answer. Of a submit, the key is free where it was not accepted, and the next one is asked.
     fn answered(&mut self, now: Now, key: Key, id: RequestId) {
-        let asked = self.registry.get_mut(key).and_then(|member| member.work.as_mut()?.take_asked(id));
-        if let Some(asked) = asked {
+        let Some(member) = self.registry.get_mut(key) else { return };
+        let principal = member.session.principal().clone();
+        if let Some(asked) = member.work.as_mut().and_then(|work| work.take_asked(id)) {
             // The answer is kept for a repetition (D8).
             self.state_aged(key);
-            self.free_key(now, key, asked);
+            self.free_key(now, &principal, asked);
             self.ask_next(now, key);
         }
     }
 
-    fn free_key(&mut self, now: Now, key: Key, asked: Asked) {
+    fn free_key(&mut self, now: Now, principal: &Principal, asked: Asked) {
         let Some(idempotency_key) = asked.key else { return };
-        let Some(principal) = self.registry.get(key).map(|member| member.session.principal().clone()) else { return };
-        for asker in self.jobs.keys.refused(&principal, &idempotency_key) {
-            if self.registry.same(asker.key, asker.serial).is_some() {
+        for asker in self.jobs.keys.refused(principal, &idempotency_key) {
+            // One that has just ended asks for nothing any more.
+            let member = self.registry.same(asker.key, asker.serial);
+            if member.is_some_and(|member| member.work.is_some()) {
                 if self.ask(now, asker.key, asker.id) {
                     self.ask_next(now, asker.key);
                 }
@@ -231,8 +234,9 @@ impl Endpoint {
     /// The session is gone, and with it all that it asked for.
     pub(super) fn abandon_submits(&mut self, key: Key, submits: VecDeque<Asked>) {
         let now = self.clock;
+        let Some(principal) = self.registry.get(key).map(|member| member.session.principal().clone()) else { return };
         for asked in submits {
-            self.free_key(now, key, asked);
+            self.free_key(now, &principal, asked);
         }
     }
 

@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use super::Endpoint;
-use super::connection::{ConnId, Stage};
+use super::connection::{ConnId, LastWords, Stage};
 use super::registry::Key;
 use crate::time::{Instant, Now};
 
@@ -27,8 +27,8 @@ impl Endpoint {
                     self.next_of_session(now, key)
                 }
                 Stage::Leaving(last) => {
-                    let frame = last.pop_front();
-                    if last.is_empty() {
+                    let frame = last.0.pop_front();
+                    if last.0.is_empty() {
                         self.order_close(conn);
                     } else {
                         self.queue_conn(conn);
@@ -69,7 +69,7 @@ impl Endpoint {
     pub(super) fn leave(&mut self, now: Now, conn: ConnId, last: impl IntoIterator<Item = Bytes>) {
         let last: VecDeque<Bytes> = last.into_iter().collect();
         let is_silent = last.is_empty();
-        self.conns.set_stage(conn, Stage::Leaving(Box::new(last)));
+        self.conns.set_stage(conn, Stage::Leaving(Box::new(LastWords(last))));
         if is_silent {
             self.order_close(conn);
         } else {

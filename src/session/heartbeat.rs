@@ -17,8 +17,8 @@ pub(super) enum Cadence {
 #[derive(Clone, Debug)]
 pub(super) struct Heartbeat {
     cadence: Cadence,
-    /// Zero: off.
-    interval: Duration,
+    /// In seconds. Zero: off.
+    interval: u32,
     ping_at: Instant,
     lost_at: Instant,
     /// The grace for a caller that was away is given once between two frames.
@@ -28,21 +28,26 @@ pub(super) struct Heartbeat {
 impl Heartbeat {
     pub(super) const fn new(cadence: Cadence) -> Heartbeat {
         let never = Instant::MAX;
-        Heartbeat { cadence, interval: Duration::ZERO, ping_at: never, lost_at: never, graced: false }
+        Heartbeat { cadence, interval: 0, ping_at: never, lost_at: never, graced: false }
     }
 
     pub(super) fn start(&mut self, now: Instant, interval: Option<Duration>) {
-        self.interval = interval.unwrap_or_default();
-        self.ping_at = now + self.interval;
+        // Between a second and a day (D20).
+        self.interval = interval.map_or(0, |interval| interval.as_secs() as u32);
+        self.ping_at = now + self.interval();
         self.heard(now);
     }
 
     pub(super) fn stop(&mut self) {
-        self.interval = Duration::ZERO;
+        self.interval = 0;
     }
 
     fn is_on(&self) -> bool {
-        !self.interval.is_zero()
+        self.interval != 0
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(self.interval.into())
     }
 
     pub(super) fn ping_at(&self) -> Option<Instant> {
@@ -55,32 +60,32 @@ impl Heartbeat {
 
     /// Bytes came, or the caller is not reading and the silence is its own.
     pub(super) fn heard(&mut self, now: Instant) {
-        self.lost_at = now + self.interval + self.interval;
+        self.lost_at = now + self.interval() + self.interval();
         self.graced = false;
     }
 
     /// Something was sent.
     pub(super) fn sent(&mut self, now: Instant) {
         if self.cadence == Cadence::WhenIdle {
-            self.ping_at = now + self.interval;
+            self.ping_at = now + self.interval();
         }
     }
 
     /// A ping was due and has been seen to.
     pub(super) fn pinged(&mut self, now: Instant) {
-        let next = self.ping_at + self.interval;
-        self.ping_at = if next > now { next } else { now + self.interval };
+        let next = self.ping_at + self.interval();
+        self.ping_at = if next > now { next } else { now + self.interval() };
     }
 
     /// The caller calls again after `previous`. If it was away so long that it missed its own ping, the peer's
     /// silence proves nothing yet: it gets another interval. A timer that rings a little late is no absence: a
     /// 32nd of the interval is allowed for it.
     pub(super) fn called(&mut self, previous: Instant, now: Instant) {
-        let was_away = now.since(previous) > self.interval && now > self.ping_at + self.interval / 32;
+        let was_away = now.since(previous) > self.interval() && now > self.ping_at + self.interval() / 32;
         if self.is_on() && was_away && !self.graced {
             // After a long sleep one interval would lie in the past; it counts from now then.
-            let moved = self.lost_at + self.interval;
-            self.lost_at = if moved > now { moved } else { now + self.interval };
+            let moved = self.lost_at + self.interval();
+            self.lost_at = if moved > now { moved } else { now + self.interval() };
             self.graced = true;
         }
     }

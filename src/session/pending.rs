@@ -47,17 +47,17 @@ pub(super) enum Intake {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pendings {
-    open: VecDeque<Pending>,
-    last: u64,
-    /// `None` before the first.
-    kept: Option<Box<Kept>>,
+    /// `None` before the first request: most sessions of a runtime are at rest.
+    asked: Option<Box<Asked>>,
 }
 
-/// The answers to the last submits, by their message ids.
 #[derive(Clone, Debug, Default)]
-struct Kept {
+struct Asked {
+    open: VecDeque<Pending>,
+    last: u64,
+    /// To the last submits, by their message ids.
     answers: VecDeque<(Box<str>, Answer)>,
-    bytes: usize,
+    answer_bytes: usize,
 }
 
 /// What of them outlives the process: answers to submits, for a repetition. An open request does not.
@@ -95,20 +95,34 @@ impl KeptAnswer {
 }
 
 impl Pendings {
+    fn asked(&mut self) -> &mut Asked {
+        self.asked.get_or_insert_default()
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Pending> {
+        self.asked.iter().flat_map(|asked| &asked.open)
+    }
+
+    fn answers(&self) -> impl Iterator<Item = &(Box<str>, Answer)> {
+        self.asked.iter().flat_map(|asked| &asked.answers)
+    }
+
     pub(super) fn answered(&self) -> Answered {
-        let kept = self.kept.iter().flat_map(|kept| &kept.answers);
-        let answers = kept.map(|(message_id, answer)| KeptAnswer {
+        let answers = self.answers().map(|(message_id, answer)| KeptAnswer {
             message_id: message_id.clone(),
             message: answer.message.name().into(),
             job_id: answer.job_id.clone(),
             payload: answer.payload.text().into(),
         });
-        Answered { requests: self.last, answers: answers.collect() }
+        Answered { requests: self.asked.as_ref().map_or(0, |asked| asked.last), answers: answers.collect() }
     }
 
     /// `None` where an answer is nothing that a session would keep.
     pub(super) fn restored(answered: Answered, limits: &Limits) -> Option<Pendings> {
-        let mut pendings = Pendings { last: answered.requests, ..Pendings::default() };
+        let mut pendings = Pendings::default();
+        if answered.requests > 0 {
+            pendings.asked().last = answered.requests;
+        }
         for kept in answered.answers {
             let (message_id, answer) = kept.into_answer()?;
             pendings.keep(message_id, answer, limits.kept_submits, limits.kept_submit_bytes);
@@ -123,42 +137,43 @@ impl Pendings {
         job_id: Option<JobId>,
         limit: usize,
     ) -> Intake {
-        if let Some(open) = self.open.iter_mut().find(|open| *open.message_id == *message_id) {
-            open.is_orphan = false;
-            return Intake::Repeated;
-        }
         if message == MessageType::JobSubmit
             && let Some(answer) = self.answer(message_id)
         {
             return Intake::Answered(answer.clone());
         }
-        if self.open.len() >= limit {
+        let asked = self.asked();
+        if let Some(open) = asked.open.iter_mut().find(|open| *open.message_id == *message_id) {
+            open.is_orphan = false;
+            return Intake::Repeated;
+        }
+        if asked.open.len() >= limit {
             return Intake::TooMany;
         }
-        self.last += 1;
-        let id = RequestId(self.last);
-        self.open.push_back(Pending { id, message_id: message_id.into(), message, job_id, is_orphan: false });
+        asked.last += 1;
+        let id = RequestId(asked.last);
+        asked.open.push_back(Pending { id, message_id: message_id.into(), message, job_id, is_orphan: false });
         Intake::New(id)
     }
 
     /// Whether this is the id of an open request or of a submit that was answered.
     pub(super) fn knows(&self, message_id: &str) -> bool {
-        self.open.iter().any(|open| *open.message_id == *message_id) || self.answer(message_id).is_some()
+        self.open().any(|open| *open.message_id == *message_id) || self.answer(message_id).is_some()
     }
 
     fn answer(&self, message_id: &str) -> Option<&Answer> {
-        let (_, answer) = self.kept.as_ref()?.answers.iter().find(|(id, _)| **id == *message_id)?;
-        Some(answer)
+        self.answers().find(|(id, _)| **id == *message_id).map(|(_, answer)| answer)
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&Pending> {
-        self.open.iter().find(|open| open.id == id)
+        self.open().find(|open| open.id == id)
     }
 
     /// The request is answered.
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Pending> {
-        let at = self.open.iter().position(|open| open.id == id)?;
-        self.open.remove(at)
+        let asked = self.asked.as_mut()?;
+        let at = asked.open.iter().position(|open| open.id == id)?;
+        asked.open.remove(at)
     }
 
     /// Keeps the answer to a submit for its repetition.
@@ -167,24 +182,27 @@ impl Pendings {
         if len > bytes || count == 0 {
             return;
         }
-        let kept = self.kept.get_or_insert_default();
-        kept.bytes += len;
-        kept.answers.push_back((message_id, answer));
-        while kept.answers.len() > count || kept.bytes > bytes {
-            let Some((_, oldest)) = kept.answers.pop_front() else { break };
-            kept.bytes -= oldest.payload.text().len();
+        let asked = self.asked();
+        asked.answer_bytes += len;
+        asked.answers.push_back((message_id, answer));
+        while asked.answers.len() > count || asked.answer_bytes > bytes {
+            let Some((_, oldest)) = asked.answers.pop_front() else { break };
+            asked.answer_bytes -= oldest.payload.text().len();
         }
     }
 
     /// The session is over: nothing is answered any more, but a snapshot of it is still good.
     pub(super) fn end(&mut self) {
-        self.open.clear();
+        if let Some(asked) = &mut self.asked {
+            asked.open.clear();
+        }
     }
 
     /// The transport is gone: open submits stay, other requests are dropped.
     pub(super) fn detach(&mut self) {
-        self.open.retain(|open| open.message == MessageType::JobSubmit);
-        for open in &mut self.open {
+        let Some(asked) = &mut self.asked else { return };
+        asked.open.retain(|open| open.message == MessageType::JobSubmit);
+        for open in &mut asked.open {
             open.is_orphan = true;
         }
     }

@@ -136,6 +136,17 @@ mod tests {
     use alloc::string::ToString;
     use alloc::vec::Vec;
 
+    fn said(step: Step) -> &'static str {
+        match step {
+            Step::Welcomed => "welcomed",
+            Step::Retried => "retried",
+            Step::Attached => "attached",
+            Step::CloseAsked => "close asked",
+            Step::Cut => "cut",
+            Step::Ended => "ended",
+        }
+    }
+
     #[test]
     fn nothing_leads_out_of_closed() {
         assert!(TRANSITIONS.iter().all(|(from, _, _)| *from != Phase::Closed));
@@ -147,15 +158,7 @@ mod tests {
     #[test]
     fn the_documented_diagram_is_the_table() {
         let drawn = TRANSITIONS.iter().map(|(from, step, to)| {
-            let step = match step {
-                Step::Welcomed => "welcomed",
-                Step::Retried => "retried",
-                Step::Attached => "attached",
-                Step::CloseAsked => "close asked",
-                Step::Cut => "cut",
-                Step::Ended => "ended",
-            };
-            let (from, step) = (from.to_string() + " ", step.to_string() + " ");
+            let (from, step) = (from.to_string() + " ", said(*step).to_string() + " ");
             format!("{from:─<12}─ {step:─<13}▶ {to}")
         });
         let documented: Vec<_> = include_str!("phase.rs")
@@ -164,6 +167,15 @@ mod tests {
             .filter(|l| l.contains('▶'))
             .collect();
         assert_eq!(documented, drawn.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_readme_draws_the_table() {
+        let drawn = TRANSITIONS.iter().map(|(from, step, to)| format!("    {from} --> {to} : {}", said(*step)));
+        let readme = include_str!("../../README.md");
+        let diagram = readme.split("%% a session").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let shown: Vec<_> = diagram.lines().filter(|line| line.contains(" : ")).collect();
+        assert_eq!(shown, drawn.collect::<Vec<_>>());
     }
 
     #[test]

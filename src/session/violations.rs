@@ -1,5 +1,6 @@
 //! How often a peer broke the protocol within an attachment (D43).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem::{Discriminant, discriminant};
 
@@ -11,8 +12,11 @@ use crate::wire::MessageType;
 pub(super) struct Violations {
     counted: u32,
     /// What was tolerated and told once; as many entries as there are kinds.
-    told: Vec<Kind>,
+    told: Option<Box<Told>>,
 }
+
+#[derive(Clone, Debug, Default)]
+struct Told(Vec<Kind>);
 
 type Kind = (Discriminant<ProtocolError>, Option<Feature>, Option<MessageType>);
 
@@ -38,9 +42,9 @@ impl Violations {
     /// For what is merely ignored or tolerated; says whether it is the first of its kind, which is told.
     pub(super) fn is_news(&mut self, error: &ProtocolError) -> bool {
         let kind = kind(error);
-        let is_news = !self.told.contains(&kind);
+        let is_news = !self.told.as_ref().is_some_and(|told| told.0.contains(&kind));
         if is_news {
-            self.told.push(kind);
+            self.told.get_or_insert_default().0.push(kind);
         }
         is_news
     }

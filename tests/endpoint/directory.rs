@@ -76,9 +76,14 @@ fn d30_after_a_timeout_the_next_deadline_is_later() {
 
 #[test]
 fn d30_a_clock_that_goes_back_makes_no_deadline_earlier() {
-    let mut jobs = ended_at(DirectoryLimits::default(), &[1_000, 10]);
-    assert_eq!(ids(&jobs.handle_timeout(at(600_999))), [""; 0]);
-    assert_eq!(ids(&jobs.handle_timeout(at(601_000))), ["job_0", "job_1"]);
+    let jobs = ended_at(DirectoryLimits::default(), &[1_000]);
+    assert_eq!(jobs.poll_timeout(), Some(at(601_000)));
+    let mut jobs = ended_at(DirectoryLimits::default(), &[]);
+    jobs.insert(at(1_000), job("a", "alice")).unwrap();
+    jobs.set_status(at(10), &"a".into(), JobStatus::Success);
+    assert_eq!(jobs.poll_timeout(), Some(at(601_000)));
+    assert!(jobs.handle_timeout(at(600_999)).is_empty());
+    assert_eq!(ids(&jobs.handle_timeout(at(601_000))), ["a"]);
 }
 
 #[test]

@@ -250,6 +250,17 @@ fn d30_a_cursor_stands_although_its_job_is_gone() {
     assert_eq!(numbers(&rest), [4, 3, 2, 1, 0]);
 }
 
+#[test]
+fn d30_a_cursor_and_a_filter_hold_both() {
+    let jobs = directory(DirectoryLimits::default(), 10);
+    let cursor = page(&jobs, &JobQuery::default().with_limit(4)).next_cursor.unwrap();
+    for (before, expected) in [(3, vec![2, 1, 0]), (8, vec![5, 4, 3, 2, 1, 0])] {
+        let mut query = JobQuery::default().with_cursor(&*cursor);
+        query.filter.created_before = Some(time(before));
+        assert_eq!(numbers(&page(&jobs, &query)), expected);
+    }
+}
+
 /// Everybody's jobs or those of some, but for every third of others.
 struct Holes(Scope);
 

@@ -2,14 +2,20 @@
 //! requirement (`a…`) or decision (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod audit;
 mod cancel;
+mod close;
 mod contract;
 mod directory;
+mod fencing;
+mod limits;
 mod list;
 mod listing;
+mod opening;
 mod policy;
 mod publish;
 mod questions;
+mod resume;
 mod soak;
 mod submit;
 mod subscribe;

@@ -143,6 +143,20 @@ fn d36_no_cursor_names_a_hidden_job() {
 }
 
 #[test]
+fn d36_a_cursor_behind_a_job_that_is_shown_says_nothing_of_the_hidden_one_below() {
+    let cursor = |hidden: &str| {
+        let mut jobs = JobDirectory::new(DirectoryLimits { examined: 1, ..DirectoryLimits::default() });
+        for (id, agent) in [("job_b7", "open"), (hidden, "hidden")] {
+            jobs.insert(Instant::ZERO, JobRecord::new(id.into(), "alice".into(), agent, Timestamp::EPOCH)).unwrap();
+        }
+        let page = jobs.page(&"bob".into(), &Wide(Scope::All), &JobQuery::default()).unwrap();
+        assert_eq!(ids(&page), ["b7"]);
+        page.next_cursor.unwrap()
+    };
+    assert_eq!(cursor("job_a"), cursor("job_b"));
+}
+
+#[test]
 fn policies_can_be_shared() {
     fn check<T: Send + Sync + 'static>(_: &T) {}
     let policy: Arc<dyn Policy> = Arc::new(OwnJobs);

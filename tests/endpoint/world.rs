@@ -20,7 +20,8 @@ use arcp_proto::wire::{
     ResumeToken, SessionId, WireError,
 };
 use arcp_proto::{
-    Client, ClientConfig, ClientEvent, Grant, Instant, Now, RequestId, Runtime, RuntimeConfig, Session, Timestamp,
+    Client, ClientConfig, ClientEvent, Grant, Instant, Now, Phase, RequestId, Runtime, RuntimeConfig, Session,
+    Timestamp,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -459,6 +460,11 @@ impl World {
         &self.links[link.0]
     }
 
+    /// How many links there were.
+    pub(crate) fn links(&self) -> usize {
+        self.links.len()
+    }
+
     pub(crate) fn conn(&self, link: LinkIdx) -> ConnId {
         self.links[link.0].conn
     }
@@ -763,7 +769,8 @@ impl World {
         let end = self.now.after(by);
         self.flush();
         while let Some(next) = self.next_deadline().filter(|next| *next <= end.mono) {
-            self.now = self.now.after(next - self.now.mono);
+            // From the start, so that no wall clock loses by parts of milliseconds.
+            self.now = start().after(next - start().mono);
             self.wake();
         }
         self.now = end;
@@ -920,7 +927,7 @@ impl World {
         }
         if let (ClientEvent::Detached(_), Some(delay)) = (&event, self.peers[idx.0].reconnect_after) {
             self.after(delay, move |world| {
-                if !world.peers[idx.0].session.phase().is_attached() && world.client(idx).resume_token().is_some() {
+                if world.client(idx).phase() == Phase::Detached {
                     let _ = world.redial(idx);
                 }
             });

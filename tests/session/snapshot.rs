@@ -8,9 +8,9 @@ use arcp_proto::wire::{
 };
 use arcp_proto::{
     AckPolicy, AnswerError, Client, ClientConfig, ClientEvent, ClientSnapshot, CloseReason, DetachReason, Feature,
-    FeatureSet, Instant, Now, Opening, Overflow, Phase, RefusedBecause, RequestId, RestoreError, ResumeError,
-    ResumeRefused, Runtime, RuntimeConfig, RuntimeEvent, RuntimeSnapshot, SendError, Session, Takeover, Timer,
-    Timestamp,
+    FeatureSet, GapPolicy, Instant, Now, Opening, Overflow, Phase, RefusedBecause, RequestId, RestoreError,
+    ResumeError, ResumeRefused, Runtime, RuntimeConfig, RuntimeEvent, RuntimeSnapshot, SendError, Session, Takeover,
+    Timer, Timestamp,
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -33,7 +33,7 @@ pub(crate) fn stored<T: Serialize + DeserializeOwned>(snapshot: &T) -> T {
     serde_json::from_str(&serde_json::to_string(snapshot).unwrap()).unwrap()
 }
 
-fn agents() -> Arc<[AgentInfo]> {
+pub(crate) fn agents() -> Arc<[AgentInfo]> {
     Arc::from([AgentInfo::new("code-refactor", ["1.0.0", "2.0.0"])])
 }
 
@@ -564,6 +564,12 @@ fn d19_without_acks_what_was_never_sent_is_not_evicted_after_a_restore() {
     resume(&mut restored, start(), 1, 2, 2).unwrap();
     restored.handle_disconnect(start());
     assert_eq!(restored.send_event(start(), &job(), "log", &json!({})), Err(SendError::Blocked));
+    // What the client says that it has was sent, whatever the header knew.
+    resume(&mut restored, start(), 1, 4, 3).unwrap();
+    restored.handle_disconnect(start());
+    emit(&mut restored, start(), 2);
+    assert_eq!(restored.replay_floor(), 4);
+    assert_eq!(restored.send_event(start(), &job(), "log", &json!({})), Err(SendError::Blocked));
 }
 
 #[test]
@@ -824,6 +830,50 @@ fn d12_requests_that_were_open_are_not_carried_over() {
     client_events(&mut restored);
     feed(&mut restored, elsewhere(), &message("session.jobs", json!({"request_id": id, "jobs": []})));
     assert!(matches!(client_events(&mut restored)[..], [ClientEvent::Violation(_)]), "it answers nothing");
+}
+
+/// A client that was restored, resumed and welcomed.
+fn back(client: &Session<Client>, config: ClientConfig) -> Session<Client> {
+    let mut restored = revived_client(client, config, elsewhere());
+    restored.resume(elsewhere()).unwrap();
+    feed(&mut restored, elsewhere(), &welcome(FeatureSet::all()));
+    client_events(&mut restored);
+    restored
+}
+
+#[test]
+fn d12_a_restored_client_knows_which_jobs_live_and_which_have_ended() {
+    let error =
+        |code| message("job.error", json!({"job_id": "job_1", "code": code, "message": "m", "final_status": "error"}));
+    let mut client = received(client_config(), 1);
+    client_events(&mut client);
+    let mut restored = back(&client, client_config());
+    feed(&mut restored, elsewhere(), &error("JOB_NOT_FOUND"));
+    let events = client_events(&mut restored);
+    assert!(matches!(events[..], [ClientEvent::Error { .. }]), "a refusal, not the job's end: {events:?}");
+
+    feed(&mut client, start(), &error("INTERNAL_ERROR"));
+    assert!(matches!(client_events(&mut client)[..], [ClientEvent::Failed { .. }]));
+    let mut restored = back(&client, client_config());
+    restored.submit(elsewhere(), &JobSubmit::new("a", RawJson::empty_object())).unwrap();
+    feed(&mut restored, elsewhere(), &error("INTERNAL_ERROR"));
+    let events = client_events(&mut restored);
+    assert!(matches!(events[..], [ClientEvent::Failed { .. }]), "said twice, and no submit refused: {events:?}");
+}
+
+#[test]
+fn d25_a_mark_before_a_hole_can_be_repeated_after_a_restore() {
+    let config = || ClientConfig { gap_policy: GapPolicy::Report, ..client_config() };
+    let mut client = received(config(), 2);
+    feed(&mut client, start(), &log_frame(4));
+    client.handle_timeout(start().after(secs(1)));
+    client_events(&mut client);
+    client.mark_processed(start(), 2).unwrap();
+    assert_eq!(client.last_processed_seq(), 3, "what is lost is behind it");
+    let mut restored = revived_client(&client, config(), elsewhere());
+    assert_eq!(client.mark_processed(start(), 2), Ok(()));
+    assert_eq!(restored.mark_processed(elsewhere(), 2), Ok(()));
+    assert!(restored.mark_processed(elsewhere(), 1).is_err());
 }
 
 // D32: what was ended can go on.

@@ -59,7 +59,7 @@ impl Session<Runtime> {
             window: Window::default(),
             pressure: Pressure::default(),
             pendings: Pendings::default(),
-            refused: None,
+            refused: 0,
             closing: None,
             ends: Ends::default(),
             window_is_over: false,

@@ -28,6 +28,11 @@ impl Session<Runtime> {
         self.set_timers();
     }
 
+    /// What the clock says: what is left of a window is counted from the last call.
+    pub(crate) fn note_time(&mut self, now: Now) {
+        self.tick(now);
+    }
+
     /// Whether `poll_transmit` would give something.
     pub(crate) fn has_frames(&self) -> bool {
         if !self.phase().is_attached() {
@@ -77,6 +82,11 @@ impl Session<Runtime> {
     /// Only what nobody acknowledged keeps it (D18).
     pub(crate) fn is_window_over(&self) -> bool {
         self.role.window_is_over
+    }
+
+    /// The SHA-256 of the token that the last welcome brought.
+    pub(crate) fn token_digest(&self) -> [u8; 32] {
+        self.role.tokens.digests().0
     }
 
     pub(crate) fn has_presented_token(&self) -> bool {

@@ -53,8 +53,8 @@ pub struct State {
     window: Window,
     pressure: Pressure,
     pendings: Pendings,
-    /// The longest event that was refused and is waiting for `Writable`.
-    refused: Option<usize>,
+    /// The length of the longest event that was refused and is waiting for `Writable`; 0: there is none.
+    refused: usize,
     closing: Option<Box<Closing>>,
     /// Of the last loss of a transport.
     ends: Ends,

@@ -280,7 +280,7 @@ impl Session<Runtime> {
             self.set_timers();
             return Err(SendError::Closed);
         }
-        self.role.refused = Some(self.role.refused.map_or(len, |other| other.max(len)));
+        self.role.refused = self.role.refused.max(len);
         Err(SendError::Blocked)
     }
 
@@ -299,12 +299,15 @@ impl Session<Runtime> {
 
     /// Tells `Writable` once what was refused fits and half is free (D19).
     pub(super) fn judge_writable(&mut self) {
-        let Some(len) = self.role.refused else { return };
+        let len = self.role.refused;
+        if len == 0 {
+            return;
+        }
         let (capacity, evictable) = (self.capacity(), self.evictable(Interest::Submitter));
         let window = &self.role.window;
         let fits = window.fits(len, evictable, capacity) && window.is_half_empty(evictable, capacity);
         if fits || self.role.window_is_over {
-            self.role.refused = None;
+            self.role.refused = 0;
             self.push(RuntimeEvent::Writable, 0);
         }
     }

@@ -264,7 +264,7 @@ impl Session<Runtime> {
             window,
             pressure: Pressure::restored(snapshot.under_pressure),
             pendings,
-            refused: None,
+            refused: 0,
             closing: None,
             ends,
             window_is_over,

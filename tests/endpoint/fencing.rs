@@ -1,0 +1,184 @@
+//! A session that moves between machines: who may write it, and what is told of it where it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arcp_proto::endpoint::{
+    Adoption, Change, Durability, Endpoint, EndpointConfig, EndpointEvent, JobState, SessionState,
+};
+use arcp_proto::wire::{Credentials, JobAccepted, JobId, JobSubmit, PeerInfo, Principal, RawJson, ResumeToken};
+use arcp_proto::{Client, ClientConfig, CloseReason, Grant, Now, RuntimeConfig, Session};
+use bytes::Bytes;
+use serde_json::json;
+
+/// What a store has of the one session, as the changes tell it.
+#[derive(Default)]
+struct Store {
+    state: Option<SessionState>,
+    events: Vec<(u64, Bytes)>,
+    jobs: Vec<JobState>,
+}
+
+impl Store {
+    fn write(&mut self, change: &Change) {
+        self.state = change.state.clone().or(self.state.take());
+        self.events.extend(change.events.iter().cloned());
+        self.events.retain(|(seq, _)| *seq > change.floor);
+        for job in &change.jobs {
+            self.jobs.retain(|kept| kept.record.job_id != job.record.job_id);
+            self.jobs.push(job.clone());
+        }
+    }
+
+    fn adoption(&self, generation: u64) -> Adoption {
+        let state = self.state.clone().expect("a state is stored");
+        Adoption { generation, state, events: self.events.clone(), jobs: self.jobs.clone() }
+    }
+}
+
+struct World {
+    now: Now,
+    endpoint: Endpoint,
+    client: Session<Client>,
+    store: Store,
+    changes: Vec<Change>,
+    events: Vec<EndpointEvent>,
+    tokens: u32,
+}
+
+impl World {
+    /// One client with one job, in the store.
+    fn new() -> World {
+        let now = Now::default();
+        let mut world = World {
+            now,
+            endpoint: endpoint(),
+            client: Session::connect(now, ClientConfig::new(PeerInfo::new("c", "1"), Credentials::bearer("alice"))),
+            store: Store::default(),
+            changes: Vec::new(),
+            events: Vec::new(),
+            tokens: 0,
+        };
+        let conn = world.endpoint.connect(now);
+        world.exchange(conn);
+        world.client.submit(now, &JobSubmit::new("any", RawJson::empty_object())).unwrap();
+        world.exchange(conn);
+        world
+    }
+
+    fn exchange(&mut self, conn: arcp_proto::endpoint::ConnId) {
+        for _ in 0..8 {
+            while let Some(frame) = self.client.poll_transmit(self.now) {
+                self.endpoint.handle_input(self.now, conn, frame);
+            }
+            self.attend();
+            self.keep();
+            while let Some((to, frame)) = self.endpoint.poll_transmit(self.now) {
+                // The client hears nothing of transports that it gave up.
+                if to == conn {
+                    self.client.handle_input(self.now, frame);
+                }
+            }
+            while self.client.poll_event().is_some() {}
+        }
+    }
+
+    fn attend(&mut self) {
+        while let Some(event) = self.endpoint.poll_event() {
+            match &event {
+                EndpointEvent::Authenticate(applicant) => {
+                    self.tokens += 1;
+                    let grant = Grant {
+                        principal: Principal::from("alice"),
+                        session_id: format!("sess_{}", self.tokens).into(),
+                        resume_token: ResumeToken::new(format!("rt_{}", self.tokens)),
+                        agents: Arc::from([]),
+                    };
+                    self.endpoint.admit(self.now, applicant.conn, grant).unwrap();
+                }
+                EndpointEvent::Submit { request, .. } => {
+                    let accepted = JobAccepted::new(JobId::from("job_1"), "any@1", self.now.wall);
+                    self.endpoint.accept_job(self.now, request, accepted).unwrap();
+                }
+                _ => self.events.push(event),
+            }
+        }
+    }
+
+    /// Stores what there is.
+    fn keep(&mut self) {
+        while let Some(change) = self.endpoint.poll_change() {
+            self.store.write(&change);
+            self.endpoint.stored(self.now, &change.id);
+            self.changes.push(change);
+        }
+    }
+
+    fn publish(&mut self) {
+        self.endpoint.publish(self.now, &JobId::from("job_1"), "log", &json!({"message": "hi"})).unwrap();
+    }
+}
+
+fn endpoint() -> Endpoint {
+    let config = RuntimeConfig::new(PeerInfo::new("r", "1"));
+    Endpoint::new(EndpointConfig { durability: Durability::BeforeTransmit, ..EndpointConfig::new(config) })
+}
+
+#[test]
+fn d3_only_the_first_change_of_a_session_may_find_nothing_in_the_store() {
+    let mut world = World::new();
+    world.publish();
+    world.keep();
+    let is_new: Vec<_> = world.changes.iter().map(|change| change.is_new).collect();
+    assert!(is_new.len() > 2);
+    assert!(is_new[0]);
+    assert!(is_new[1..].iter().all(|is_new| !is_new), "{is_new:?}");
+
+    let mut elsewhere = endpoint();
+    elsewhere.adopt(world.now, world.store.adoption(2)).unwrap();
+    let first = elsewhere.poll_change().unwrap();
+    assert_eq!((first.generation, first.is_new), (2, false), "it began elsewhere");
+}
+
+#[test]
+fn d3_a_late_refusal_does_not_end_the_session_that_came_back() {
+    let mut world = World::new();
+    world.publish();
+    let late = world.endpoint.poll_change().unwrap();
+    // Two machines on, it is here again.
+    let adopted = world.endpoint.adopt(world.now, world.store.adoption(3)).unwrap();
+    assert_eq!(adopted.jobs, [JobId::from("job_1")]);
+    assert!(!world.endpoint.fenced(world.now, &late.id), "the change is of the generation before");
+    assert!(world.endpoint.session(&adopted.session).is_some());
+
+    let own = world.endpoint.poll_change().unwrap();
+    assert_eq!(own.generation, 3);
+    assert!(world.endpoint.fenced(world.now, &own.id));
+    assert!(world.endpoint.session(&adopted.session).is_none());
+    world.attend();
+    let ends = world
+        .events
+        .iter()
+        .filter(|event| matches!(event, EndpointEvent::Closed { reason, .. } if *reason == CloseReason::Fenced));
+    assert_eq!(ends.count(), 2, "each generation ends by itself");
+}
+
+#[test]
+fn d3_a_token_that_is_retired_here_is_retired_in_the_store() {
+    let mut world = World::new();
+    let presented = world.client.resume_token().unwrap().digest();
+    let has = |world: &World, digest| world.store.state.as_ref().unwrap().token_digests().any(|token| token == digest);
+    world.client.handle_disconnect(world.now);
+    world.client.resume(world.now).unwrap();
+    let conn = world.endpoint.connect(world.now);
+    world.exchange(conn);
+    let next = world.client.resume_token().unwrap().digest();
+    assert_ne!(next, presented);
+    assert!(has(&world, presented) && has(&world, next), "the client has not spoken yet");
+
+    // Its next word is that it has the welcome.
+    world.now = world.now.after(Duration::from_secs(31));
+    world.client.handle_timeout(world.now);
+    world.exchange(conn);
+    assert!(has(&world, next) && !has(&world, presented));
+}
