@@ -401,6 +401,27 @@ fn d18_a_submitters_session_that_ends_by_this_event_is_skipped_and_the_others_he
 }
 
 #[test]
+fn d18_a_subscribers_session_that_ends_by_this_event_is_skipped_and_whoever_has_its_place_hears_nothing() {
+    let mut world = World::new(windows_of(2));
+    let (alice, watcher) = (world.connect(eager("alice")), world.connect(client("alice")));
+    let job = world.submit(alice);
+    world.subscribe(watcher, &job, None).subscribed();
+    let gone = world.session_of(watcher);
+    world.cut(watcher);
+    world.publish(&job, "line 0").unwrap();
+    world.advance(secs(600));
+    world.publish(&job, "line 1").unwrap();
+    let published = world.publish(&job, "line 2").unwrap();
+    assert_eq!(published, Published { submitter: Receipt::Recorded(3), subscribers: 0, skipped: 1 });
+    assert!(world.endpoint.session(&gone).is_none());
+    let newcomer = world.connect(client("bob"));
+    let published = world.publish(&job, "line 3").unwrap();
+    assert_eq!((published.subscribers, published.skipped), (0, 0));
+    assert!(world.take_heard(newcomer, &job).is_empty());
+    assert_eq!(world.take_heard(alice, &job), lines(0..4));
+}
+
+#[test]
 fn d27_a_subscriber_that_does_not_read_holds_up_nobody_and_falls_alone() {
     // The referee expects a resume to be taken.
     let mut world = World::new(windows_of(4)).unjudged();
