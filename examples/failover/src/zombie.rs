@@ -58,23 +58,17 @@ pub fn run() -> Result<Verdict, Failure> {
     Ok(if is_good { Verdict::Good } else { Verdict::Bad })
 }
 
-/// Until the client has a number of at least `number` by the runtime at `port`; gives the number.
+/// Until the runtime at `port` serves the client, and it has a number of at least `number`; gives the number.
 fn await_number(client: &Running, port: u16, number: u64) -> Result<u64, Failure> {
     let until = Instant::now() + PATIENCE;
-    let mut is_served = port_of_first(client, port, until)?;
+    while next(client, until)? != Report::Served(port) {}
     loop {
-        match next(client, until)? {
-            Report::Served(by) => is_served = by == port,
-            Report::Counted(counted) if is_served && counted >= number => return Ok(counted),
-            Report::Counted(_) | Report::SessionLost(_) => {}
+        if let Report::Counted(counted) = next(client, until)?
+            && counted >= number
+        {
+            return Ok(counted);
         }
     }
-}
-
-/// Until the runtime at `port` serves the client.
-fn port_of_first(client: &Running, port: u16, until: Instant) -> Result<bool, Failure> {
-    while next(client, until)? != Report::Served(port) {}
-    Ok(true)
 }
 
 fn next(client: &Running, until: Instant) -> Result<Report, Failure> {
