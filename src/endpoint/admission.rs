@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::Endpoint;
 use super::audit::{AuditRecord, Audited};
 use super::connection::{ConnId, Judging, Stage};
+use super::durable::FIRST_GENERATION;
 use super::error::AdmitError;
 use super::event::{Applicant, EndpointEvent, ResumeWish};
 use super::limit::Limit;
@@ -180,7 +181,7 @@ impl Endpoint {
         let token = grant.resume_token.digest();
         let session = hello.accept(now, Arc::clone(&self.config.runtime), grant);
         let key = self.registry.insert(session, token, None);
-        self.make_durable(key, 1, 0);
+        self.make_durable(key, FIRST_GENERATION, 0);
         self.counters.admitted += 1;
         self.attach(now, conn, key, Audited::Admitted, held);
         Ok(Admitted { session: session_id, resumed: false })
@@ -210,6 +211,9 @@ impl Endpoint {
             let frame = attempt.refuse(now, ResumeRefused::expired());
             return Err(self.refuse_resume(now, conn, &grant.principal, RefusedBecause::Token, frame));
         };
+        let old = member.conn;
+        let is_unheard = old.is_some_and(|old| self.owes_welcome(key, old));
+        let Some(member) = self.registry.get_mut(key) else { return Err(AdmitError::NobodyWaits) };
         let before = member.session.replace_agents(grant.agents);
         let takeover = match member.session.resume(now, attempt, &grant.principal, grant.resume_token) {
             Ok(takeover) => takeover,
@@ -220,7 +224,7 @@ impl Endpoint {
             }
         };
         let session_id = member.session.session_id().cloned();
-        let old = member.conn.take();
+        member.conn = None;
         self.registry.rotate(key, presented, next);
         self.registry.unpark(key);
         self.state_changed(key);
@@ -228,7 +232,7 @@ impl Endpoint {
         if let Some(old) = old {
             self.counters.takeovers += 1;
             self.note(Some(old), session_id.as_ref(), Some(&grant.principal), Audited::Superseded);
-            self.leave(now, old, takeover.farewell);
+            self.leave(now, old, takeover.farewell.into_iter().filter(|_| !is_unheard));
         }
         self.attach(now, conn, key, Audited::Resumed { last_event_seq }, held);
         Ok(Admitted { session: session_id.ok_or(AdmitError::NobodyWaits)?, resumed: true })

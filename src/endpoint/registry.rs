@@ -260,6 +260,11 @@ impl Registry {
         }
     }
 
+    /// The rank of the parked session that has to go first.
+    pub(super) fn first_rank(&self) -> Option<Rank> {
+        self.parked.first().map(|place| place.rank)
+    }
+
     /// The parked session that has to go first; of all, or of one principal.
     pub(super) fn first_to_go(&self, of: Option<&Principal>) -> Option<Key> {
         let order = match of {

@@ -66,9 +66,12 @@ pub struct Change {
     pub id: ChangeId,
     /// The session.
     pub session: SessionId,
-    /// The generation that the store must have for this session, or none. Where it has another, the session lives on another
+    /// The generation that the store must have for this session. Where it has another, the session lives on another
     /// machine: write nothing, and call [`fence`](super::Endpoint::fence).
     pub generation: u64,
+    /// The session is new: the store must have nothing of it. Where it has nothing though this is false, the session went on
+    /// elsewhere and has ended there: write nothing, and call [`fence`](super::Endpoint::fence).
+    pub is_new: bool,
     /// In place of the one before.
     pub state: Option<SessionState>,
     /// To be appended: in order, behind those before.

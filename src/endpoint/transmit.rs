@@ -24,7 +24,7 @@ impl Endpoint {
             let frame = match &mut state.stage {
                 Stage::Attached(key) => {
                     let key = *key;
-                    self.next_of_session(now, key)
+                    self.next_of_session(now, conn, key)
                 }
                 Stage::Leaving(last) => {
                     let frame = last.pop_front();
@@ -44,11 +44,14 @@ impl Endpoint {
         None
     }
 
-    fn next_of_session(&mut self, now: Now, key: Key) -> Option<Bytes> {
+    fn next_of_session(&mut self, now: Now, conn: ConnId, key: Key) -> Option<Bytes> {
         if self.awaits_store(key) {
             return None;
         }
         let frame = self.registry.get_mut(key)?.session.poll_transmit(now);
+        if let Some(state) = self.conns.get_mut(conn) {
+            state.is_welcomed |= frame.is_some();
+        }
         // It may have been the last before a farewell, and has made room in the window.
         self.serve(now, key);
         frame
