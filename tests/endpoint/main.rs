@@ -2,6 +2,9 @@
 //! (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod adoption;
+mod cluster;
 mod directory;
+mod durability;
 mod listing;
 mod policy;
