@@ -217,6 +217,9 @@ impl Endpoint {
             let frame = attempt.refuse(now, ResumeRefused::expired());
             return Err(self.refuse_resume(now, conn, &grant.principal, RefusedBecause::Token, frame));
         };
+        let old = member.conn;
+        let is_unheard = old.is_some_and(|old| self.owes_welcome(key, old));
+        let Some(member) = self.registry.get_mut(key) else { return Err(AdmitError::NobodyWaits) };
         let last_token = member.session.token_digest();
         let last_agents = member.session.replace_agents(grant.agents);
         let takeover = match member.session.resume(now, attempt, &grant.principal, grant.resume_token) {
@@ -228,7 +231,7 @@ impl Endpoint {
             }
         };
         let session_id = member.session.session_id().cloned();
-        let old = member.conn.take();
+        member.conn = None;
         self.registry.rotate(key, last_token, presented);
         self.registry.unpark(key);
         self.state_changed(key);
@@ -236,7 +239,7 @@ impl Endpoint {
         if let Some(old) = old {
             self.counters.takeovers += 1;
             self.note(Some(old), session_id.as_ref(), Some(&grant.principal), Audited::Superseded);
-            self.leave(now, old, takeover.farewell);
+            self.leave(now, old, takeover.farewell.into_iter().filter(|_| !is_unheard));
         }
         self.attach(now, conn, key, Audited::Resumed { last_event_seq }, held);
         Ok(Admitted { session: session_id.ok_or(AdmitError::NobodyWaits)?, resumed: true })

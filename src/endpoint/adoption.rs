@@ -37,7 +37,7 @@ pub enum AdoptError {
     /// What the store gave is no session.
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    /// There is no place for it. An older generation of it that was here has ended.
+    /// There is no place for it: the limit is reached, and nobody here has to go before it.
     #[error("there is no place: {0}")]
     NoPlace(Limit),
 }
@@ -84,29 +84,44 @@ impl Endpoint {
         let last_events = last_events(&events);
         let config = Arc::clone(&self.config.runtime);
         let session = Session::<Runtime>::restore(now, config, Arc::from([]), state.session, events)?;
+        let rank = match (state.said_goodbye, session.is_window_over()) {
+            (true, _) => Rank::Closed,
+            (false, true) => Rank::Elapsed,
+            (false, false) => Rank::Waiting,
+        };
+        self.has_place_to_park(rank, session.replay_len().1, stale).map_err(AdoptError::NoPlace)?;
+        // Nobody is told to stop what goes on here.
+        self.let_go_of_older(jobs.iter().filter(|job| !job.record.status.is_terminal()));
         if stale.is_some() {
             self.fence(now, &id);
         }
+        self.let_go_of_older(jobs.iter());
         self.make_place(now, &principal).map_err(AdoptError::NoPlace)?;
         let stored = session.last_event_seq();
-        let is_over = session.is_window_over();
         let key = self.registry.insert(session, presented);
         self.make_durable(key, generation, stored);
         self.counters.adopted += 1;
         self.note_session(key, Audited::Adopted { generation });
         let jobs = self.adopt_jobs(now, key, &id, jobs);
         for (job, seq) in last_events {
-            self.jobs.directory.set_last_event_seq(&job, seq);
+            // Of others' jobs it is the place in another sequence (D31).
+            if self.jobs.directory.get(&job).is_some_and(|record| record.session.as_ref() == Some(&id)) {
+                self.jobs.directory.set_last_event_seq(&job, seq);
+            }
         }
         self.adopt_subscriptions(key, state.subscriptions);
-        let rank = match (state.said_goodbye, is_over) {
-            (true, _) => Rank::Closed,
-            (false, true) => Rank::Elapsed,
-            (false, false) => Rank::Waiting,
-        };
         self.park(now, key, rank);
         self.serve(now, key);
         Ok(Adopted { session: id, jobs })
+    }
+
+    /// What is left here of these jobs, of an older generation of their session.
+    fn let_go_of_older<'a>(&mut self, jobs: impl Iterator<Item = &'a JobState>) {
+        for JobState { record, .. } in jobs {
+            if self.jobs.directory.get(&record.job_id).is_some_and(|here| here.principal == record.principal) {
+                self.let_go(&record.job_id);
+            }
+        }
     }
 
     /// Gives those that have not ended.
@@ -114,10 +129,6 @@ impl Endpoint {
         let mut live = Vec::new();
         for JobState { mut record, key: kept, stream } in jobs {
             let job = record.job_id.clone();
-            // What was left here of its older generation.
-            if self.jobs.directory.get(&job).is_some_and(|here| here.principal == record.principal) {
-                self.forget_job(now, &job);
-            }
             record.session = Some(session.clone());
             let has_ended = record.status.is_terminal();
             if self.register_job(now, record, Some(key)).is_err() {
@@ -127,9 +138,12 @@ impl Endpoint {
                 self.jobs.keys.adopt(kept);
             }
             let waiting = self.jobs.awaited.remove(&job).unwrap_or_default();
-            if let Some(audience) = self.jobs.audiences.get_mut(&job) {
-                audience.stream = stream;
-                audience.subscribers = waiting;
+            match self.jobs.audiences.get_mut(&job) {
+                Some(audience) => {
+                    audience.stream = stream;
+                    audience.subscribers = waiting;
+                }
+                None => self.end_subscriptions(&waiting, &job),
             }
             if !has_ended {
                 live.push(job);
@@ -140,12 +154,15 @@ impl Endpoint {
 
     fn adopt_subscriptions(&mut self, key: Key, jobs: Vec<JobId>) {
         for job in jobs {
+            let has_ended = self.jobs.directory.get(&job).is_some_and(|record| record.status.is_terminal());
+            let Some(member) = self.registry.get_mut(key).filter(|_| !has_ended) else { continue };
+            let work = member.work();
+            if work.submitted.contains(&job) || !work.subscribed.insert(job.clone()) {
+                continue;
+            }
             match self.jobs.audiences.get_mut(&job) {
                 Some(audience) => audience.subscribers.push(key),
-                None => self.jobs.awaited.entry(job.clone()).or_default().push(key),
-            }
-            if let Some(member) = self.registry.get_mut(key) {
-                member.work().subscribed.insert(job);
+                None => self.jobs.awaited.entry(job).or_default().push(key),
             }
         }
     }

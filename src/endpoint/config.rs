@@ -26,7 +26,7 @@ pub enum Durability {
     /// is lost, and a client that has seen more than the store cannot resume.
     Batched,
     /// Nothing leaves before the store has what it says: no event, and no other message while the session's state is not
-    /// stored. Nothing is lost.
+    /// stored, save pings and pongs behind the welcome: a slow store costs nobody a heartbeat. Nothing is lost.
     BeforeTransmit,
 }
 

@@ -96,6 +96,8 @@ pub(super) struct Conn {
     pub(super) is_queued: bool,
     /// The driver can take more for it.
     pub(super) is_writable: bool,
+    /// The welcome has been handed out.
+    pub(super) is_welcomed: bool,
 }
 
 impl Conn {
@@ -181,6 +183,7 @@ impl Connections {
             deadline: Instant::MAX,
             is_queued: false,
             is_writable: true,
+            is_welcomed: false,
         });
         ConnId { serial, slot: slot as u32 }
     }

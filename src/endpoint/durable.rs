@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Endpoint;
 use super::config::Durability;
+use super::connection::ConnId;
 use super::registry::{Key, Member, Rank};
 use super::stored::{Change, ChangeId, JobState, SessionState};
 use crate::session::{CloseReason, FormatVersion, Runtime, Session};
@@ -84,6 +85,7 @@ impl Endpoint {
     #[must_use = "what is given here is not given again"]
     pub fn poll_change(&mut self) -> Option<Change> {
         if let Some(last) = self.last_changes.pop_front() {
+            self.last_given.push(last.id.clone());
             return Some(last);
         }
         while let Some((key, serial)) = self.changed.pop_front() {
@@ -99,6 +101,7 @@ impl Endpoint {
     /// A change is stored: what waited for it may leave.
     pub fn stored(&mut self, now: Now, change: &ChangeId) {
         let now = self.tick(now);
+        self.last_given.retain(|given| given != change);
         let Some(key) = self.registry.key_of(&change.session) else { return };
         let Some(member) = self.registry.get_mut(key) else { return };
         let Some(durable) = member.durable.as_mut().filter(|durable| durable.generation == change.generation) else {
@@ -128,6 +131,7 @@ impl Endpoint {
     /// was attached here resumes where the session is. Says whether there was such a session.
     pub fn fence(&mut self, now: Now, session: &SessionId) -> bool {
         let now = self.tick(now);
+        self.last_given.retain(|given| given.session != *session);
         let key = self.registry.key_of(session);
         if let Some(key) = key {
             if let Some(member) = self.registry.get_mut(key) {
@@ -144,7 +148,7 @@ impl Endpoint {
         let of_member = |member: &Member| {
             member.durable.as_ref().is_some_and(|durable| durable.is_queued || !durable.in_flight.is_empty())
         };
-        !self.last_changes.is_empty() || self.registry.iter().any(of_member)
+        !self.last_changes.is_empty() || !self.last_given.is_empty() || self.registry.iter().any(of_member)
     }
 }
 
@@ -212,6 +216,12 @@ impl Endpoint {
         self.config.durability == Durability::BeforeTransmit && durable.is_some_and(|durable| durable.is_awaited())
     }
 
+    /// Whether a welcome waits for the store. It must not leave before a farewell either, and no farewell without it: then
+    /// the transport is closed without a word, and the token that the client presented stays good (D3).
+    pub(super) fn owes_welcome(&self, key: Key, conn: ConnId) -> bool {
+        self.awaits_store(key) && self.conns.get(conn).is_some_and(|conn| !conn.is_welcomed)
+    }
+
     /// Puts the session into the queue of those that have something to be stored.
     pub(super) fn queue_change(&mut self, key: Key) {
         let Some(member) = self.registry.get_mut(key) else { return };
@@ -232,7 +242,9 @@ impl Endpoint {
         let session = member.session.session_id()?.clone();
         let durable = member.durable.as_mut()?;
         durable.is_queued = false;
-        let has_state = durable.is_urgent || durable.is_stale || member.session.replay_floor() > durable.floor;
+        // While events are left, these tell how far the session is, and a new floor needs no new state.
+        let is_emptied = member.session.replay_floor() > durable.floor && member.session.replay_len().0 == 0;
+        let has_state = durable.is_urgent || durable.is_stale || is_emptied;
         let subscriptions = member.work.as_ref().map(|work| work.subscribed.iter().cloned().collect());
         let state = has_state.then(|| SessionState {
             version: FormatVersion,
@@ -264,11 +276,11 @@ impl Endpoint {
 
     /// A session ends: the last that the store hears of it. One that was shut down can be resumed elsewhere (D32).
     pub(super) fn last_change(&mut self, key: Key, reason: &CloseReason) {
-        let is_durable = self.registry.get(key).is_some_and(|member| member.durable.is_some());
-        if !is_durable || *reason == CloseReason::Fenced {
-            return;
-        }
+        let durable = self.registry.get_mut(key).and_then(|member| member.durable.as_mut());
+        let Some(durable) = durable.filter(|_| *reason != CloseReason::Fenced) else { return };
         let is_over = *reason != CloseReason::Shutdown;
+        // With what is left of its window now.
+        durable.is_stale |= !is_over;
         if let Some(mut change) = self.change_of(key) {
             if is_over {
                 // A store that is down for a while costs a note by session, not what the sessions held.

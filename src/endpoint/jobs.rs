@@ -147,6 +147,23 @@ impl Endpoint {
         Ok(())
     }
 
+    /// The job lives on another machine, or comes from there anew: all that stays of it here is who waits for it.
+    pub(super) fn let_go(&mut self, job: &JobId) {
+        if let Some(Audience { submitter, subscribers, .. }) = self.jobs.audiences.remove(job) {
+            if let Some(work) = submitter.and_then(|key| self.registry.get_mut(key)?.work.as_mut()) {
+                work.submitted.remove(job);
+                work.blocked.remove(job);
+            }
+            if !subscribers.is_empty() {
+                self.jobs.awaited.entry(job.clone()).or_default().extend(subscribers);
+            }
+        }
+        self.jobs.directory.remove(job);
+        self.jobs.stored_with.remove(job);
+        self.jobs.forget(job);
+        self.set_directory_deadline();
+    }
+
     /// The directory has let go of these.
     pub(super) fn drop_jobs(&mut self, gone: impl IntoIterator<Item = JobId>) {
         for job in gone {
@@ -180,12 +197,21 @@ impl Endpoint {
     /// Sessions forget that they have to do with the job.
     fn disband(&mut self, job: &JobId) {
         let Some(audience) = self.jobs.audiences.get(job) else { return };
-        for key in audience.subscribers.iter().chain(&audience.submitter) {
+        let subscribers = audience.subscribers.clone();
+        if let Some(work) = audience.submitter.and_then(|key| self.registry.get_mut(key)?.work.as_mut()) {
+            work.submitted.remove(job);
+            work.blocked.remove(job);
+        }
+        self.end_subscriptions(&subscribers, job);
+    }
+
+    /// There is nothing more to hear of the job.
+    pub(super) fn end_subscriptions(&mut self, subscribers: &[Key], job: &JobId) {
+        for key in subscribers {
             if let Some(work) = self.registry.get_mut(*key).and_then(|member| member.work.as_mut()) {
                 work.subscribed.remove(job);
-                work.submitted.remove(job);
-                work.blocked.remove(job);
             }
+            self.state_aged(*key);
         }
     }
 

@@ -204,6 +204,7 @@ mod work;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
@@ -259,6 +260,8 @@ pub struct Endpoint {
     changed: VecDeque<(Key, u64)>,
     /// The last of sessions that have ended.
     last_changes: VecDeque<Change>,
+    /// Those that were given out and are not known to be stored.
+    last_given: Vec<ChangeId>,
     /// Nobody is let in any more.
     is_shutting_down: bool,
 }
@@ -305,6 +308,7 @@ impl Endpoint {
             counters: Counters::default(),
             changed: VecDeque::new(),
             last_changes: VecDeque::new(),
+            last_given: Vec::new(),
             is_shutting_down: false,
         }
     }

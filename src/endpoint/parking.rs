@@ -33,6 +33,22 @@ impl Endpoint {
         self.keep_within_limits(now);
     }
 
+    /// Whether a session that comes to be parked would stay: it must not be the first to go. `stale` makes place for it.
+    pub(super) fn has_place_to_park(&self, rank: Rank, bytes: usize, stale: Option<Key>) -> Result<(), Limit> {
+        let stale = stale.and_then(|key| self.registry.get(key)).filter(|member| member.rank().is_some());
+        let parked = self.registry.parked() - usize::from(stale.is_some());
+        let freed = stale.map_or(0, |member| member.session.replay_len().1);
+        let others = self.registry.parked_bytes().saturating_sub(freed);
+        let is_first = self.registry.first_rank().is_none_or(|first| first > rank);
+        if self.config.parked_sessions == 0 || (is_first && parked >= self.config.parked_sessions) {
+            Err(Limit::ParkedSessions)
+        } else if bytes > self.config.parked_bytes || (is_first && others + bytes > self.config.parked_bytes) {
+            Err(Limit::ParkedBytes)
+        } else {
+            Ok(())
+        }
+    }
+
     /// A session's window is over.
     pub(super) fn elapse(&mut self, now: Now, key: Key) {
         if self.registry.get(key).is_some_and(|member| member.rank() == Some(Rank::Waiting)) {

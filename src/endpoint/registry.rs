@@ -276,6 +276,11 @@ impl Registry {
         }
     }
 
+    /// The rank of the parked session that has to go first.
+    pub(super) fn first_rank(&self) -> Option<Rank> {
+        self.parked.first().map(|(order, _)| order.rank())
+    }
+
     /// The parked session that has to go first; of all, or of one principal.
     pub(super) fn first_to_go(&self, of: Option<&Principal>) -> Option<Key> {
         let order = match of {

@@ -114,25 +114,29 @@ impl Endpoint {
         self.counters.detached += 1;
         let rank = if matches!(reason, DetachReason::PeerClosed { .. }) { Rank::Closed } else { Rank::Waiting };
         self.note_session(key, Audited::Detached(reason));
-        self.take_leave(now, key);
+        self.take_leave(now, key, true);
         self.state_aged(key);
         self.park(now, key, rank);
     }
 
     fn closed(&mut self, now: Now, key: Key, session: SessionId, reason: CloseReason) {
+        let is_fenced = reason == CloseReason::Fenced;
         self.counters.closed += 1;
-        if reason == CloseReason::Fenced {
-            self.counters.fenced += 1;
-        }
+        self.counters.fenced += u64::from(is_fenced);
         self.note_session(key, Audited::Closed(reason.clone()));
         self.last_change(key, &reason);
-        self.take_leave(now, key);
+        self.take_leave(now, key, !is_fenced);
         self.registry.unpark(key);
         // Nobody has to wait for it any more.
         let blocked = self.take_blocked(key);
         let mut jobs = self.orphan_jobs(key);
         self.tell_writable(now, session.clone(), blocked);
         jobs.retain(|job| self.jobs.audiences.contains_key(job));
+        if is_fenced {
+            for job in &jobs {
+                self.let_go(job);
+            }
+        }
         self.events.push(EndpointEvent::Closed { session, reason, jobs }, 0, None);
     }
 
@@ -150,13 +154,13 @@ impl Endpoint {
     }
 
     /// The session has let go of its transport: only its farewell is left.
-    fn take_leave(&mut self, now: Now, key: Key) {
+    fn take_leave(&mut self, now: Now, key: Key, may_speak: bool) {
+        let Some(conn) = self.registry.get_mut(key).and_then(|member| member.conn.take()) else { return };
+        let may_speak = may_speak && !self.owes_welcome(key, conn);
         let Some(member) = self.registry.get_mut(key) else { return };
-        if let Some(conn) = member.conn.take() {
-            let farewell: Vec<Bytes> = core::iter::from_fn(|| member.session.poll_transmit(now)).collect();
-            if self.conns.get(conn).is_some() {
-                self.leave(now, conn, farewell);
-            }
+        let farewell: Vec<Bytes> = core::iter::from_fn(|| member.session.poll_transmit(now)).collect();
+        if self.conns.get(conn).is_some() {
+            self.leave(now, conn, farewell.into_iter().filter(|_| may_speak));
         }
     }
 

@@ -67,10 +67,11 @@ pub struct Change {
     pub id: ChangeId,
     /// The session.
     pub session: SessionId,
-    /// The generation that the store must have for this session. Where it has another, or none, the session lives on another
-    /// machine or has ended there: write nothing, and call [`fenced`](super::Endpoint::fenced).
+    /// The generation that the store must have for this session. Where it has another, the session lives on another
+    /// machine: write nothing, and call [`fenced`](super::Endpoint::fenced).
     pub generation: u64,
-    /// The first of a new session: the store may have nothing of it yet.
+    /// The session is new: the store must have nothing of it. Where it has nothing though this is false, the session went on
+    /// elsewhere and has ended there: write nothing, and call [`fenced`](super::Endpoint::fenced).
     pub is_new: bool,
     /// In place of the one before.
     pub state: Option<SessionState>,

@@ -178,6 +178,9 @@ impl Endpoint {
         let Asker { key, serial, id } = asker;
         let Some(member) = self.registry.same(key, serial) else { return };
         let answer = accepted.clone().within(member.session.features());
+        // The job may be another session's, and not stored yet.
+        self.state_changed(key);
+        let Some(member) = self.registry.same(key, serial) else { return };
         if let Err(error) = member.session.accept_job(now, id, answer) {
             let error = WireError::new(ErrorCode::InternalError, error.to_string());
             let _ = member.session.fail_request(now, id, error);

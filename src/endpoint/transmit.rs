@@ -24,7 +24,7 @@ impl Endpoint {
             let frame = match &mut state.stage {
                 Stage::Attached(key) => {
                     let key = *key;
-                    self.next_of_session(now, key)
+                    self.next_of_session(now, conn, key)
                 }
                 Stage::Leaving(last) => {
                     let frame = last.0.pop_front();
@@ -44,11 +44,17 @@ impl Endpoint {
         None
     }
 
-    fn next_of_session(&mut self, now: Now, key: Key) -> Option<Bytes> {
-        if self.awaits_store(key) {
+    fn next_of_session(&mut self, now: Now, conn: ConnId, key: Key) -> Option<Bytes> {
+        let waits = self.awaits_store(key);
+        let session = &mut self.registry.get_mut(key)?.session;
+        let frame = if waits { session.poll_heartbeat(now) } else { session.poll_transmit(now) };
+        if waits && frame.is_none() {
+            // It is told of by the store.
             return None;
         }
-        let frame = self.registry.get_mut(key)?.session.poll_transmit(now);
+        if let Some(state) = self.conns.get_mut(conn) {
+            state.is_welcomed |= frame.is_some();
+        }
         // It may have been the last before a farewell, and has made room in the window.
         self.serve(now, key);
         frame

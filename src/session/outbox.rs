@@ -171,6 +171,14 @@ impl Outbox {
         self.take(Lanes::next_control)
     }
 
+    /// Only pongs and pings, and none before the hello or welcome.
+    pub(super) fn next_heartbeat(&mut self) -> Option<Bytes> {
+        if !self.has_opened() {
+            return None;
+        }
+        self.take(|lanes| lanes.pongs.pop_front().or_else(|| lanes.ping.take()))
+    }
+
     pub(super) fn next_farewell(&mut self) -> Option<Bytes> {
         let frame = self.take(|lanes| lanes.farewell.pop_front())?;
         self.sealed = true;

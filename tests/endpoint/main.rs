@@ -2,11 +2,14 @@
 //! requirement (`a…`) or decision (`d…`) that it holds; `docs/decisions.md` lists them.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod adoption;
 mod audit;
 mod cancel;
 mod close;
+mod cluster;
 mod contract;
 mod directory;
+mod durability;
 mod fencing;
 mod limits;
 mod list;

@@ -2,6 +2,8 @@
 
 use alloc::sync::Arc;
 
+use bytes::Bytes;
+
 use super::super::Session;
 use super::super::error::{CloseReason, DetachReason};
 use super::super::event::RuntimeEvent;
@@ -39,6 +41,17 @@ impl Session<Runtime> {
             return self.shared.outbox.has_farewell();
         }
         self.shared.outbox.has_control() || self.role.window.cursor() < self.last_to_send()
+    }
+
+    /// The next pong or ping, while all else has to wait: they say nothing that could be lost.
+    pub(crate) fn poll_heartbeat(&mut self, now: Now) -> Option<Bytes> {
+        let now = self.tick(now);
+        let frame = if self.phase().is_attached() { self.shared.outbox.next_heartbeat() } else { None };
+        if frame.is_some() {
+            self.settle(now);
+        }
+        self.set_timers();
+        frame
     }
 
     /// Events behind this one are not sent for now: they are not yet stored.
