@@ -205,10 +205,7 @@ impl Endpoint {
         let last_event_seq = attempt.last_event_seq();
         if let Some(key) = self.registry.by_token(&presented) {
             // What is due goes first: its transport may be lost by now, or its window over.
-            if let Some(member) = self.registry.get_mut(key) {
-                member.session.handle_timeout(now);
-            }
-            self.serve(now, key);
+            self.session_timed_out(now, key);
         }
         let Some((key, member)) = self.registry.by_token(&presented).and_then(|key| {
             let member = self.registry.get_mut(key)?;

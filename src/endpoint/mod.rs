@@ -264,6 +264,8 @@ pub struct Endpoint {
     last_given: Vec<ChangeId>,
     /// Nobody is let in any more.
     is_shutting_down: bool,
+    /// The last call while too much waited to be polled for anything to be read.
+    unread_until: Instant,
 }
 
 /// How much there is of everything; nothing of what was sent or received.
@@ -310,6 +312,7 @@ impl Endpoint {
             last_changes: VecDeque::new(),
             last_given: Vec::new(),
             is_shutting_down: false,
+            unread_until: Instant::ZERO,
         }
     }
 
@@ -407,12 +410,7 @@ impl Endpoint {
             match sleeper {
                 Sleeper::Conn(slot) => self.conn_timed_out(now, slot),
                 Sleeper::Directory => self.directory_timed_out(now),
-                Sleeper::Session(key) => {
-                    if let Some(member) = self.registry.get_mut(key) {
-                        member.session.handle_timeout(now);
-                    }
-                    self.serve(now, key);
-                }
+                Sleeper::Session(key) => self.session_timed_out(now, key),
             }
         }
     }
@@ -472,7 +470,7 @@ impl Endpoint {
     /// Whether to go on reading from a transport. False while its session, or all together, leave too much unpolled (D43).
     #[must_use]
     pub fn wants_input(&self, conn: ConnId) -> bool {
-        let has_room = self.events.bytes() < self.config.event_bytes / 2 || self.events.bytes() == 0;
+        let has_room = self.has_room();
         match self.conns.get(conn).map(|conn| &conn.stage) {
             Some(Stage::Attached(key)) => {
                 has_room && self.registry.get(*key).is_some_and(|member| member.session.wants_input())
@@ -551,7 +549,25 @@ impl Endpoint {
     /// Every call that brings a clock begins here.
     fn tick(&mut self, now: Now) -> Now {
         self.clock = Now { mono: now.mono.max(self.clock.mono), wall: now.wall };
+        if !self.has_room() {
+            self.unread_until = self.clock.mono;
+        }
         self.clock
+    }
+
+    /// What waits to be polled, of all together, leaves room for more to be read.
+    fn has_room(&self) -> bool {
+        self.events.bytes() < self.config.event_bytes / 2 || self.events.bytes() == 0
+    }
+
+    /// What is due at a session.
+    fn session_timed_out(&mut self, now: Now, key: Key) {
+        let unread_until = self.unread_until;
+        if let Some(member) = self.registry.get_mut(key) {
+            member.session.excuse_silence(unread_until);
+            member.session.handle_timeout(now);
+        }
+        self.serve(now, key);
     }
 
     fn key_on(&self, conn: ConnId) -> Option<Key> {

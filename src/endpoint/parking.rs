@@ -64,9 +64,9 @@ impl Endpoint {
             }
         }
         while self.registry.parked_bytes() > self.config.parked_bytes {
-            if self.evict_first(now, None, Limit::ParkedBytes).is_err() {
-                return;
-            }
+            // Those who hold none would go in vain.
+            let Some(key) = self.registry.first_laden_to_go() else { return };
+            self.evict_key(now, key, Limit::ParkedBytes);
         }
     }
 

@@ -108,6 +108,8 @@ pub(super) struct Registry {
     by_token: BTreeMap<TokenDigest, Key>,
     principals: BTreeMap<Principal, Standing>,
     parked: BTreeSet<Place>,
+    /// Of those, who holds any bytes.
+    laden: BTreeSet<Place>,
     parked_bytes: usize,
     /// Sessions and places, counted.
     serial: u64,
@@ -247,6 +249,9 @@ impl Registry {
         member.counted_bytes = member.session.replay_len().1;
         self.parked_bytes += member.counted_bytes;
         self.parked.insert((order, key));
+        if member.counted_bytes > 0 {
+            self.laden.insert((order, key));
+        }
         if let Some(standing) = self.principals.get_mut(member.session.principal()) {
             standing.parked.get_or_insert_default().0.insert((order, key));
         }
@@ -258,6 +263,7 @@ impl Registry {
         let Some(place) = member.place.take().map(|order| (order, key)) else { return };
         self.parked_bytes -= core::mem::take(&mut member.counted_bytes);
         self.parked.remove(&place);
+        self.laden.remove(&place);
         if let Some(standing) = self.principals.get_mut(member.session.principal()) {
             if let Some(parked) = &mut standing.parked {
                 parked.0.remove(&place);
@@ -269,9 +275,16 @@ impl Registry {
     /// A parked session's replay buffer may have grown or shrunk.
     pub(super) fn recount(&mut self, key: Key) {
         let Some(member) = self.members.get_mut(key.0 as usize) else { return };
-        if member.place.is_some() {
+        if let Some(order) = member.place {
             let bytes = member.session.replay_len().1;
             self.parked_bytes = self.parked_bytes - member.counted_bytes + bytes;
+            if (member.counted_bytes > 0) != (bytes > 0) {
+                if bytes > 0 {
+                    self.laden.insert((order, key))
+                } else {
+                    self.laden.remove(&(order, key))
+                };
+            }
             member.counted_bytes = bytes;
         }
     }
@@ -288,5 +301,10 @@ impl Registry {
             None => &self.parked,
         };
         order.first().map(|(_, key)| *key)
+    }
+
+    /// The same of those by whose end bytes are freed.
+    pub(super) fn first_laden_to_go(&self) -> Option<Key> {
+        self.laden.first().map(|(_, key)| *key)
     }
 }

@@ -117,8 +117,7 @@ impl Endpoint {
         let Some(asked) = member.work.as_mut().and_then(|work| work.asked(id)) else { return false };
         let trace_id = asked.trace_id;
         let (submit, charge) = match core::mem::replace(&mut asked.state, AskState::Told) {
-            AskState::Waiting(submit, charge) => (submit, charge),
-            AskState::Repeating(submit) => (submit, None),
+            AskState::Waiting(submit, charge) | AskState::Repeating(submit, charge) => (submit, charge),
             AskState::Told => return false,
         };
         let Some(idempotency_key) = submit.idempotency_key.clone() else {
@@ -133,8 +132,7 @@ impl Endpoint {
                 return false;
             }
             Entry::Open => {
-                asked.state = AskState::Repeating(submit);
-                self.release(charge);
+                asked.state = AskState::Repeating(submit, charge);
                 return false;
             }
             Entry::Accepted(accepted) => {
@@ -185,7 +183,10 @@ impl Endpoint {
             let error = WireError::new(ErrorCode::InternalError, error.to_string());
             let _ = member.session.fail_request(now, id, error);
         }
-        member.work().take_asked(id);
+        let asked = member.work().take_asked(id);
+        if let Some(Asked { state: AskState::Repeating(_, charge), .. }) = asked {
+            self.release(charge);
+        }
         self.state_changed(key);
         self.serve(now, key);
     }

@@ -24,8 +24,8 @@ pub(super) struct Asked {
 pub(super) enum AskState {
     /// Nobody: one before it has no answer yet.
     Waiting(Box<JobSubmit>, Option<Charge>),
-    /// One with the same key, whose answer will be its own.
-    Repeating(Box<JobSubmit>),
+    /// One with the same key, whose answer will be its own. It counts until then, for it is kept.
+    Repeating(Box<JobSubmit>, Option<Charge>),
     /// The application.
     Told,
 }

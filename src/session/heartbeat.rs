@@ -64,6 +64,11 @@ impl Heartbeat {
         self.graced = false;
     }
 
+    /// Nobody was reading up to `until`, which may be before what was heard.
+    pub(super) fn unread(&mut self, until: Instant) {
+        self.lost_at = self.lost_at.max(until + self.interval() + self.interval());
+    }
+
     /// Something was sent.
     pub(super) fn sent(&mut self, now: Instant) {
         if self.cadence == Cadence::WhenIdle {

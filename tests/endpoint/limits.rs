@@ -553,3 +553,38 @@ fn d43_counters_count() {
     assert_eq!(world.endpoint.session_count(), 0);
     assert_eq!(world.endpoint.poll_timeout(), None);
 }
+
+#[test]
+fn d18_bytes_are_made_place_for_by_those_who_hold_some() {
+    let mut world = World::new(EndpointConfig { parked_bytes: 1_000, ..config() });
+    let gone = left(&mut world, "alice");
+    let idle = lost(&mut world, "bob");
+    let held = with_events(&mut world, "carol", 1);
+    assert_eq!(evicted(&mut world), []);
+    let heavy = with_events(&mut world, "mallory", 20);
+    assert_eq!(evicted(&mut world), [(held, Limit::ParkedBytes), (heavy, Limit::ParkedBytes)]);
+    assert!([gone, idle].iter().all(|n| world.endpoint.session(&session(*n)).is_some()));
+    assert_eq!(world.endpoint.parked(), (2, 0));
+}
+
+#[test]
+fn d43_nobody_falls_silent_while_the_endpoint_does_not_read() {
+    let mut world = World::new(EndpointConfig { event_bytes: 64 << 10, ..config() }).unjudged();
+    let alice = world.connect(client("alice"));
+    let (loud, id) = world.raw_session("bob", QUIET);
+    world.app.polls = false;
+    for _ in 0..4 {
+        let vendor = message("x-vendor.note", "v", &id, json!({"text": "x".repeat(10_000)}));
+        world.say(loud, &vendor);
+    }
+    assert!(!world.endpoint.wants_input(world.conn(world.link_of(alice))));
+    world.advance(secs(300));
+    assert!(world.endpoint.conn_of(&session(1)).is_some(), "her pongs are in the link, unread");
+
+    world.app.polls = true;
+    world.advance(secs(59));
+    assert!(world.endpoint.conn_of(&session(1)).is_some());
+    world.half_open(alice);
+    world.advance(secs(120));
+    assert!(world.endpoint.conn_of(&session(1)).is_none(), "now it is she who is silent");
+}

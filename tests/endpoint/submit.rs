@@ -622,3 +622,20 @@ fn d32_a_session_that_ends_gives_its_jobs_away_and_they_go_on() {
     world.advance(Duration::from_secs(600));
     assert_eq!(world.endpoint.jobs().len(), 1, "the one that has not ended");
 }
+
+#[test]
+fn d43_a_repetition_counts_as_long_as_it_is_kept() {
+    let mut world = by_hand(out_of_order());
+    let first = world.connect(client("alice"));
+    let again = world.connect(client("alice"));
+    let large = submit_with("k", &format!("{:?}", "x".repeat(1_000_000)));
+    world.ask(first, &large);
+    for _ in 0..8 {
+        world.ask(again, &large);
+    }
+    assert!(world.runtime_of(again).unwrap().wants_input());
+    world.ask(again, &large);
+    assert!(!world.runtime_of(again).unwrap().wants_input(), "9 MB are more than half of 16 MiB");
+    world.accept_as("job_1").unwrap();
+    assert!(world.runtime_of(again).unwrap().wants_input());
+}

@@ -35,6 +35,11 @@ impl Session<Runtime> {
         self.tick(now);
     }
 
+    /// Up to then nobody read what the client sent: its silence counts from there (D43).
+    pub(crate) fn excuse_silence(&mut self, until: Instant) {
+        self.shared.heartbeat.unread(until);
+    }
+
     /// Whether `poll_transmit` would give something.
     pub(crate) fn has_frames(&self) -> bool {
         if !self.phase().is_attached() {
