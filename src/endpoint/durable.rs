@@ -256,7 +256,14 @@ impl Endpoint {
         let is_awaited = core::mem::take(&mut durable.is_urgent);
         durable.is_stale = false;
         durable.given = member.session.last_event_seq();
-        durable.floor = member.session.replay_floor();
+        let freed = durable.floor + 1..=member.session.replay_floor();
+        // With its last event the store would lose where the job stands in the sequence.
+        for job in member.work.iter().flat_map(|work| &work.submitted) {
+            if self.jobs.directory.get(job).is_some_and(|record| freed.contains(&record.last_event_seq)) {
+                durable.jobs.insert(job.clone());
+            }
+        }
+        durable.floor = *freed.end();
         durable.tickets += 1;
         let (ticket, generation, floor) = (durable.tickets, durable.generation, durable.floor);
         durable.in_flight.push_back(InFlight { ticket, last: durable.given, is_awaited });

@@ -679,3 +679,52 @@ fn d3_whatever_a_store_gives_is_an_error_or_a_session_that_works() {
     }
     assert!(adopted > 200 && refused > 100 && unread > 100, "{adopted} {refused} {unread}");
 }
+
+#[test]
+fn d14_a_fenced_session_swallows_the_goodbye_that_it_owes() {
+    let mut cluster = Cluster::durable(1);
+    let (alice, job) = begun(&mut cluster, 1);
+    let id = cluster.session_of(alice);
+    cluster.nodes[0].storing = Storing::Held;
+    cluster.peers[alice].is_keen = false;
+    cluster.work(0, &job);
+    let now = cluster.now;
+    cluster.peers[alice].session.close(now, "normal");
+    cluster.flush();
+    let link = cluster.peers[alice].link.unwrap();
+    let before = cluster.links[link].types();
+    assert!(cluster.nodes[0].ep().fence(now, &id));
+    cluster.flush();
+    assert_eq!(cluster.links[link].types(), before, "its place is behind an event that is not stored");
+    assert!(!cluster.links[link].node_is_here);
+}
+
+#[test]
+#[ignore = "what is published between the adoption of a job's owner and that of a subscriber never reaches the latter"]
+fn d31_a_subscriber_that_comes_later_than_the_owner_misses_nothing() {
+    let mut cluster = Cluster::durable(2);
+    let (alice, job) = begun(&mut cluster, 1);
+    let bob = cluster.connect(silent("alice"), 0);
+    cluster.subscribe(bob, &job, Some(0));
+    cluster.peers[bob].is_keen = false;
+    cluster.kill(0);
+    cluster.mend(alice);
+    cluster.work_until(&job, 3);
+    cluster.resume_at(bob, 1);
+    cluster.work_until(&job, ITEMS);
+    assert_eq!(cluster.heard(bob, &job), whole_job());
+}
+
+#[test]
+#[ignore = "a job's last event is stored with its state or as an event, and both may be old or gone"]
+fn d30_a_jobs_last_event_is_known_after_the_move_though_it_was_acknowledged() {
+    let mut cluster = Cluster::durable(2);
+    let (alice, job) = begun(&mut cluster, LOGS);
+    let now = cluster.now;
+    cluster.peers[alice].session.mark_processed(now, LOGS).unwrap();
+    cluster.peers[alice].session.flush_acks(now).unwrap();
+    cluster.flush();
+    cluster.kill(0);
+    cluster.mend(alice);
+    assert_eq!(cluster.nodes[1].ep().jobs().get(&job).unwrap().last_event_seq, LOGS);
+}

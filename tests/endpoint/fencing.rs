@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arcp_proto::endpoint::{
-    Adoption, Change, Durability, Endpoint, EndpointConfig, EndpointEvent, JobState, SessionState,
+    Adoption, Change, ConnId, Durability, Endpoint, EndpointConfig, EndpointEvent, JobState, SessionState,
 };
 use arcp_proto::wire::{Credentials, JobAccepted, JobId, JobSubmit, PeerInfo, Principal, RawJson, ResumeToken};
 use arcp_proto::{Client, ClientConfig, CloseReason, Grant, Now, RuntimeConfig, Session};
@@ -44,29 +44,32 @@ struct World {
     changes: Vec<Change>,
     events: Vec<EndpointEvent>,
     tokens: u32,
+    conn: ConnId,
 }
 
 impl World {
     /// One client with one job, in the store.
     fn new() -> World {
         let now = Now::default();
+        let mut endpoint = endpoint();
+        let conn = endpoint.connect(now);
         let mut world = World {
             now,
-            endpoint: endpoint(),
+            endpoint,
+            conn,
             client: Session::connect(now, ClientConfig::new(PeerInfo::new("c", "1"), Credentials::bearer("alice"))),
             store: Store::default(),
             changes: Vec::new(),
             events: Vec::new(),
             tokens: 0,
         };
-        let conn = world.endpoint.connect(now);
         world.exchange(conn);
         world.client.submit(now, &JobSubmit::new("any", RawJson::empty_object())).unwrap();
         world.exchange(conn);
         world
     }
 
-    fn exchange(&mut self, conn: arcp_proto::endpoint::ConnId) {
+    fn exchange(&mut self, conn: ConnId) {
         for _ in 0..8 {
             while let Some(frame) = self.client.poll_transmit(self.now) {
                 self.endpoint.handle_input(self.now, conn, frame);
@@ -181,4 +184,22 @@ fn d3_a_token_that_is_retired_here_is_retired_in_the_store() {
     world.client.handle_timeout(world.now);
     world.exchange(conn);
     assert!(has(&world, next) && !has(&world, presented));
+}
+
+#[test]
+fn d30_a_job_whose_last_event_is_freed_keeps_its_place_elsewhere() {
+    let mut world = World::new();
+    let conn = world.conn;
+    for _ in 0..3 {
+        world.publish();
+        world.exchange(conn);
+    }
+    world.client.mark_processed(world.now, 3).unwrap();
+    world.client.flush_acks(world.now).unwrap();
+    world.exchange(conn);
+    assert!(world.store.events.is_empty(), "all of them are acknowledged");
+
+    let mut elsewhere = endpoint();
+    elsewhere.adopt(world.now, world.store.adoption(2)).unwrap();
+    assert_eq!(elsewhere.jobs().get(&JobId::from("job_1")).unwrap().last_event_seq, 3);
 }
