@@ -231,7 +231,7 @@ impl Endpoint {
         member.conn = None;
         self.registry.rotate(key, last_token, presented);
         self.registry.unpark(key);
-        self.state_changed(key);
+        self.attachment_changed(key);
         self.counters.resumed += 1;
         if let Some(old) = old {
             self.counters.takeovers += 1;

@@ -22,16 +22,17 @@ struct InFlight {
     ticket: u64,
     /// The last event that is in it.
     last: u64,
-    /// The session's messages wait for it.
-    is_awaited: bool,
+    /// Of the messages that were queued on the attachment, those behind so many wait for it; [`u32::MAX`]: none does.
+    awaited_from: u32,
 }
 
 /// A session's standing with the store.
 #[derive(Clone, Debug)]
 pub(super) struct Durable {
     pub(super) generation: u64,
-    /// Its state has changed, and nothing may leave before that is stored.
-    is_urgent: bool,
+    /// Its state has changed, and of the messages that were queued on the attachment, those behind so many may not leave
+    /// before that is stored; [`u32::MAX`]: it has not.
+    awaited_from: u32,
     /// Its state has changed in a way that may be stored later.
     is_stale: bool,
     /// The last event that was given out to be stored, and the last that is stored.
@@ -51,7 +52,7 @@ impl Durable {
     pub(super) fn new(generation: u64, stored: u64) -> Durable {
         Durable {
             generation,
-            is_urgent: true,
+            awaited_from: 0,
             is_stale: false,
             given: stored,
             stored,
@@ -67,11 +68,16 @@ impl Durable {
     fn has_news(&self, session: &Session<Runtime>) -> bool {
         let has_jobs = !self.jobs.is_empty() || !self.forgotten_jobs.is_empty();
         let has_events = session.last_event_seq() > self.given || session.replay_floor() > self.floor;
-        self.is_urgent || self.is_stale || has_jobs || has_events
+        self.is_urgent() || self.is_stale || has_jobs || has_events
     }
 
-    fn is_awaited(&self) -> bool {
-        self.is_urgent || self.in_flight.iter().any(|change| change.is_awaited)
+    fn is_urgent(&self) -> bool {
+        self.awaited_from != u32::MAX
+    }
+
+    /// How many of the messages that were queued on the attachment may leave.
+    fn may_leave(&self) -> u32 {
+        self.in_flight.iter().map(|change| change.awaited_from).fold(self.awaited_from, u32::min)
     }
 }
 
@@ -111,9 +117,7 @@ impl Endpoint {
             durable.in_flight.pop_front();
             durable.stored = durable.stored.max(first.last);
         }
-        if self.config.durability == Durability::BeforeTransmit {
-            member.session.hold_events_after(durable.stored);
-        }
+        self.hold_back(key);
         self.serve(now, key);
     }
 
@@ -160,16 +164,36 @@ impl Endpoint {
         }
         if let Some(member) = self.registry.get_mut(key) {
             member.durable = Some(Box::new(Durable::new(generation, stored)));
-            if self.config.durability == Durability::BeforeTransmit {
-                member.session.hold_events_after(stored);
-            }
+            self.hold_back(key);
         }
     }
 
-    /// The session's state has changed: nothing of it leaves before that is stored.
-    pub(super) fn state_changed(&mut self, key: Key) {
+    /// What is not stored may not leave.
+    fn hold_back(&mut self, key: Key) {
+        let Some(member) = self.registry.get_mut(key) else { return };
+        if self.config.durability == Durability::BeforeTransmit
+            && let Some(durable) = &member.durable
+        {
+            member.session.hold_events_after(durable.stored);
+            member.session.hold_control_after(durable.may_leave());
+        }
+    }
+
+    /// The session's state changes: no message that is queued from here on leaves before that is stored.
+    pub(super) fn state_changes(&mut self, key: Key) {
+        let queued = self.registry.get(key).map_or(0, |member| member.session.control_queued());
+        self.state_changes_from(key, queued);
+    }
+
+    /// The session is on another transport: not even its welcome leaves before that is stored.
+    pub(super) fn attachment_changed(&mut self, key: Key) {
+        self.state_changes_from(key, 0);
+    }
+
+    fn state_changes_from(&mut self, key: Key, queued: u32) {
         if let Some(durable) = self.registry.get_mut(key).and_then(|member| member.durable.as_mut()) {
-            durable.is_urgent = true;
+            durable.awaited_from = durable.awaited_from.min(queued);
+            self.hold_back(key);
             self.queue_change(key);
         }
     }
@@ -210,16 +234,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether what the session has to say must wait for the store.
-    pub(super) fn awaits_store(&self, key: Key) -> bool {
-        let durable = self.registry.get(key).and_then(|member| member.durable.as_ref());
-        self.config.durability == Durability::BeforeTransmit && durable.is_some_and(|durable| durable.is_awaited())
-    }
-
     /// Whether a welcome waits for the store. It must not leave before a farewell either, and no farewell without it: then
     /// the transport is closed without a word, and the token that the client presented stays good (D3).
     pub(super) fn owes_welcome(&self, key: Key, conn: ConnId) -> bool {
-        self.awaits_store(key) && self.conns.get(conn).is_some_and(|conn| !conn.is_welcomed)
+        let durable = self.registry.get(key).and_then(|member| member.durable.as_ref());
+        let is_held = durable.is_some_and(|durable| durable.may_leave() == 0);
+        let is_welcomed = self.conns.get(conn).is_none_or(|conn| conn.is_welcomed);
+        self.config.durability == Durability::BeforeTransmit && is_held && !is_welcomed
     }
 
     /// Puts the session into the queue of those that have something to be stored.
@@ -244,7 +265,7 @@ impl Endpoint {
         durable.is_queued = false;
         // While events are left, these tell how far the session is, and a new floor needs no new state.
         let is_emptied = member.session.replay_floor() > durable.floor && member.session.replay_len().0 == 0;
-        let has_state = durable.is_urgent || durable.is_stale || is_emptied;
+        let has_state = durable.is_urgent() || durable.is_stale || is_emptied;
         let subscriptions = member.work.as_ref().map(|work| work.subscribed.iter().cloned().collect());
         let state = has_state.then(|| SessionState {
             version: FormatVersion,
@@ -253,7 +274,7 @@ impl Endpoint {
             said_goodbye,
         });
         let events: Vec<_> = member.session.events_since(durable.given).collect();
-        let is_awaited = core::mem::take(&mut durable.is_urgent);
+        let awaited_from = core::mem::replace(&mut durable.awaited_from, u32::MAX);
         durable.is_stale = false;
         durable.given = member.session.last_event_seq();
         let freed = durable.floor + 1..=member.session.replay_floor();
@@ -266,7 +287,7 @@ impl Endpoint {
         durable.floor = *freed.end();
         durable.tickets += 1;
         let (ticket, generation, floor) = (durable.tickets, durable.generation, durable.floor);
-        durable.in_flight.push_back(InFlight { ticket, last: durable.given, is_awaited });
+        durable.in_flight.push_back(InFlight { ticket, last: durable.given, awaited_from });
         let changed = core::mem::take(&mut durable.jobs);
         let forgotten_jobs = core::mem::take(&mut durable.forgotten_jobs);
         let jobs = changed.iter().filter_map(|job| self.job_state(job)).collect();

@@ -54,6 +54,7 @@ impl Endpoint {
         record.credentials = accepted.credentials.clone();
         record.trace_id = accepted.trace_id;
         self.register_job(now, record, Some(key))?;
+        self.state_changes(key);
         let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
         if let Err(error) = member.session.accept_job(now, request.id, accepted.clone()) {
             self.forget_job(now, &accepted.job_id);
@@ -67,7 +68,6 @@ impl Endpoint {
             }
         }
         self.job_changed(&accepted.job_id);
-        self.state_changed(key);
         self.ask_next(now, key);
         self.serve(now, key);
         Ok(())
@@ -177,7 +177,7 @@ impl Endpoint {
         let Some(member) = self.registry.same(key, serial) else { return };
         let answer = accepted.clone().within(member.session.features());
         // The job may be another session's, and not stored yet.
-        self.state_changed(key);
+        self.state_changes(key);
         let Some(member) = self.registry.same(key, serial) else { return };
         if let Err(error) = member.session.accept_job(now, id, answer) {
             let error = WireError::new(ErrorCode::InternalError, error.to_string());
@@ -187,7 +187,6 @@ impl Endpoint {
         if let Some(Asked { state: AskState::Repeating(_, charge), .. }) = asked {
             self.release(charge);
         }
-        self.state_changed(key);
         self.serve(now, key);
     }
 

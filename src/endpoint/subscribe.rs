@@ -43,6 +43,9 @@ impl Endpoint {
         let wants_history = !hears_already && wanted.history == Some(true);
         let after = wants_history.then(|| wanted.from_event_seq.unwrap_or(0));
         let history = self.history(key, &record, &viewer, after);
+        if begins {
+            self.state_changes(key);
+        }
         let Some(member) = self.registry.get_mut(key) else { return };
         let mut answer = describe(&record, &viewer).within(member.session.features());
         answer.subscribed_from = history.from;
@@ -59,7 +62,6 @@ impl Endpoint {
         if begins && let Some(audience) = self.jobs.audiences.get_mut(job) {
             audience.subscribers.push(key);
             member.work().subscribed.insert(job.clone());
-            self.state_changed(key);
         }
         self.note_session(key, Audited::Subscribed { job: job.clone(), owner: record.principal, replayed });
     }

@@ -45,13 +45,7 @@ impl Endpoint {
     }
 
     fn next_of_session(&mut self, now: Now, conn: ConnId, key: Key) -> Option<Bytes> {
-        let waits = self.awaits_store(key);
-        let session = &mut self.registry.get_mut(key)?.session;
-        let frame = if waits { session.poll_heartbeat(now) } else { session.poll_transmit(now) };
-        if waits && frame.is_none() {
-            // It is told of by the store.
-            return None;
-        }
+        let frame = self.registry.get_mut(key)?.session.poll_transmit(now);
         if let Some(state) = self.conns.get_mut(conn) {
             state.is_welcomed |= frame.is_some();
         }

@@ -18,6 +18,8 @@ pub(super) struct Outbox {
     lanes: Option<Box<Lanes>>,
     /// The farewell has begun: nothing may follow it.
     sealed: bool,
+    /// Hello or welcome and control messages that were queued on this attachment.
+    queued: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -48,10 +50,21 @@ impl Lanes {
             || (self.control.len() < limits.control_frames && self.bytes.saturating_add(len) <= limits.control_bytes)
     }
 
-    fn next_control(&mut self) -> Option<Bytes> {
-        let ahead = self.first.take().or_else(|| self.pongs.pop_front()).or_else(|| self.ping.take());
+    /// How many wait of those that are counted.
+    fn counted(&self) -> u32 {
+        u32::from(self.first.is_some()) + self.control.len() as u32
+    }
+
+    /// The next but for those of the counted ones that may not go yet, which are the last `held`. Nothing goes before the
+    /// hello or welcome.
+    fn next_control(&mut self, held: u32) -> Option<Bytes> {
+        let may_go = self.counted() > held;
+        if self.first.is_some() {
+            return self.first.take_if(|_| may_go);
+        }
+        let ahead = self.pongs.pop_front().or_else(|| self.ping.take());
         ahead.or_else(|| {
-            let frame = self.control.pop_front()?;
+            let frame = if may_go { self.control.pop_front()? } else { return None };
             self.bytes -= frame.len();
             Some(frame)
         })
@@ -86,8 +99,13 @@ impl Outbox {
 
     /// Begins an attachment; what was left of the one before is dropped.
     pub(super) fn open(&mut self, first: Bytes) {
-        *self = Outbox::default();
+        *self = Outbox { queued: 1, ..Outbox::default() };
         self.lanes().first = Some(first);
+    }
+
+    /// How many hellos, welcomes and control messages were queued on this attachment.
+    pub(super) fn queued(&self) -> u32 {
+        self.queued
     }
 
     /// Whether the hello or welcome has been handed out.
@@ -105,6 +123,7 @@ impl Outbox {
         }
         lanes.bytes += frame.len();
         lanes.control.push_back(frame);
+        self.queued = self.queued.saturating_add(1);
         Ok(())
     }
 
@@ -147,7 +166,7 @@ impl Outbox {
 
     /// The transport is gone.
     pub(super) fn clear(&mut self) {
-        *self = Outbox { lanes: None, sealed: true };
+        *self = Outbox { lanes: None, sealed: true, queued: 0 };
     }
 
     pub(super) fn is_sealed(&self) -> bool {
@@ -167,16 +186,19 @@ impl Outbox {
         self.lanes.as_ref().is_some_and(|lanes| !lanes.farewell.is_empty())
     }
 
-    pub(super) fn next_control(&mut self) -> Option<Bytes> {
-        self.take(Lanes::next_control)
+    /// The next control message; of those that are counted, only the first `limit`.
+    pub(super) fn next_control(&mut self, limit: u32) -> Option<Bytes> {
+        let held = self.queued.saturating_sub(limit);
+        self.take(|lanes| lanes.next_control(held))
     }
 
-    /// Only pongs and pings, and none before the hello or welcome.
-    pub(super) fn next_heartbeat(&mut self) -> Option<Bytes> {
-        if !self.has_opened() {
-            return None;
-        }
-        self.take(|lanes| lanes.pongs.pop_front().or_else(|| lanes.ping.take()))
+    /// Whether [`next_control`](Outbox::next_control) would give something.
+    pub(super) fn has_control_within(&self, limit: u32) -> bool {
+        let held = self.queued.saturating_sub(limit);
+        self.lanes.as_ref().is_some_and(|lanes| {
+            let has_heartbeat = lanes.first.is_none() && (!lanes.pongs.is_empty() || lanes.ping.is_some());
+            lanes.counted() > held || has_heartbeat
+        })
     }
 
     pub(super) fn next_farewell(&mut self) -> Option<Bytes> {

@@ -701,7 +701,6 @@ fn d32_a_goodbye_that_waits_for_the_store_is_answered_once_it_has_stored() {
 }
 
 #[test]
-#[ignore = "a session's messages wait while any change of its state is on its way, not only for their own"]
 fn d14_a_store_that_is_always_one_change_behind_delays_messages_and_does_not_stop_them() {
     let mut cluster = Cluster::durable(1);
     let alice = cluster.connect(silent("alice"), 0);

@@ -301,7 +301,7 @@ impl Machine for Client {
     }
 
     fn next_frame(session: &mut Session<Client>, _now: Now) -> Option<Bytes> {
-        if let Some(frame) = session.shared.outbox.next_control() {
+        if let Some(frame) = session.shared.outbox.next_control(u32::MAX) {
             return Some(frame);
         }
         let may_ack = matches!(session.phase(), Phase::Open | Phase::Closing)

@@ -64,6 +64,7 @@ impl Session<Runtime> {
             ends: Ends::default(),
             window_is_over: false,
             hold_after: u64::MAX,
+            hold_control: u32::MAX,
             used_at: now.mono,
         };
         let mut session = Session { shared, inbox: Inbox::new(), role };

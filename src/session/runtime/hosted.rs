@@ -2,8 +2,6 @@
 
 use alloc::sync::Arc;
 
-use bytes::Bytes;
-
 use super::super::Session;
 use super::super::error::{CloseReason, DetachReason};
 use super::super::event::RuntimeEvent;
@@ -45,18 +43,19 @@ impl Session<Runtime> {
         if !self.phase().is_attached() {
             return self.shared.outbox.has_farewell();
         }
-        self.shared.outbox.has_control() || self.role.window.cursor() < self.last_to_send()
+        let outbox = &self.shared.outbox;
+        let has_events = outbox.has_opened() && self.role.window.cursor() < self.last_to_send();
+        outbox.has_control_within(self.role.hold_control) || has_events
     }
 
-    /// The next pong or ping, while all else has to wait: they say nothing that could be lost.
-    pub(crate) fn poll_heartbeat(&mut self, now: Now) -> Option<Bytes> {
-        let now = self.tick(now);
-        let frame = if self.phase().is_attached() { self.shared.outbox.next_heartbeat() } else { None };
-        if frame.is_some() {
-            self.settle(now);
-        }
-        self.set_timers();
-        frame
+    /// How many messages that are no events were queued on this attachment, heartbeats left out.
+    pub(crate) fn control_queued(&self) -> u32 {
+        self.shared.outbox.queued()
+    }
+
+    /// Of those, only so many may be sent for now, for the rest says what is not yet stored. Heartbeats go all the same.
+    pub(crate) fn hold_control_after(&mut self, count: u32) {
+        self.role.hold_control = count;
     }
 
     /// Events behind this one are not sent for now: they are not yet stored.

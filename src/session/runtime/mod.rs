@@ -62,6 +62,8 @@ pub struct State {
     window_is_over: bool,
     /// Events behind this one wait until they are stored.
     hold_after: u64,
+    /// So do, on this attachment, the welcome and control messages behind so many of them.
+    hold_control: u32,
     /// When the session was last used for anything but heartbeats (§14).
     used_at: Instant,
 }
@@ -325,7 +327,10 @@ impl Machine for Runtime {
         if !session.phase().is_attached() {
             return session.shared.outbox.next_farewell();
         }
-        let control = session.shared.outbox.next_control();
+        let control = session.shared.outbox.next_control(session.role.hold_control);
+        if control.is_none() && !session.shared.outbox.has_opened() {
+            return None;
+        }
         let frame = control.or_else(|| {
             let event = session.role.window.next_frame(session.last_to_send())?;
             session.role.used_at = now.mono;

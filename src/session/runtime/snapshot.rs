@@ -269,6 +269,7 @@ impl Session<Runtime> {
             ends,
             window_is_over,
             hold_after: u64::MAX,
+            hold_control: u32::MAX,
             used_at: now.mono,
         };
         Ok(Session { shared, inbox: Inbox::new(), role })
