@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::Endpoint;
 use super::audit::Audited;
+use super::directory::InsertError;
 use super::limit::Limit;
 use super::registry::{Key, Rank};
 use super::stored::{Adoption, JobState};
@@ -22,6 +23,8 @@ pub struct Adopted {
     pub session: SessionId,
     /// Its jobs that have not ended: this process's to carry on.
     pub jobs: Vec<JobId>,
+    /// Those that the directory has no place for: nobody hears of them here.
+    pub refused_jobs: Vec<(JobId, InsertError)>,
 }
 
 /// Why a session was not taken over. Nothing changed.
@@ -57,7 +60,12 @@ impl Endpoint {
     /// [`Change`](super::Change) that it is fenced. Where the session stands here in an older generation, that one ends
     /// ([`Fenced`](crate::CloseReason::Fenced)).
     ///
-    /// A subscription is to a job of another session; events of that come once its session is here, too.
+    /// A subscription is to a job of another session; events of that come once its session is here, too. What is published here
+    /// before the subscriber comes does not reach it: whoever minds adopts all sessions of a dead process before it goes on
+    /// with their jobs.
+    ///
+    /// Look at the principal in the store, before the session is moved: a client with another's token is refused by `admit`,
+    /// but only when its session is here.
     ///
     /// # Errors
     ///
@@ -102,7 +110,7 @@ impl Endpoint {
         self.make_durable(key, generation, stored);
         self.counters.adopted += 1;
         self.note_session(key, Audited::Adopted { generation });
-        let jobs = self.adopt_jobs(now, key, &id, jobs);
+        let (jobs, refused_jobs) = self.adopt_jobs(now, key, &id, jobs);
         for (job, seq) in last_events {
             // Of others' jobs it is the place in another sequence (D31).
             if self.jobs.directory.get(&job).is_some_and(|record| record.session.as_ref() == Some(&id)) {
@@ -112,7 +120,7 @@ impl Endpoint {
         self.adopt_subscriptions(key, state.subscriptions);
         self.park(now, key, rank);
         self.serve(now, key);
-        Ok(Adopted { session: id, jobs })
+        Ok(Adopted { session: id, jobs, refused_jobs })
     }
 
     /// What is left here of these jobs, of an older generation of their session.
@@ -124,14 +132,21 @@ impl Endpoint {
         }
     }
 
-    /// Gives those that have not ended.
-    fn adopt_jobs(&mut self, now: Now, key: Key, session: &SessionId, jobs: Vec<JobState>) -> Vec<JobId> {
-        let mut live = Vec::new();
+    /// Gives those that have not ended, and those that were not taken.
+    fn adopt_jobs(
+        &mut self,
+        now: Now,
+        key: Key,
+        session: &SessionId,
+        jobs: Vec<JobState>,
+    ) -> (Vec<JobId>, Vec<(JobId, InsertError)>) {
+        let (mut live, mut refused) = (Vec::new(), Vec::new());
         for JobState { mut record, key: kept, stream } in jobs {
             let job = record.job_id.clone();
             record.session = Some(session.clone());
             let has_ended = record.status.is_terminal();
-            if self.register_job(now, record, Some(key)).is_err() {
+            if let Err(error) = self.register_job(now, record, Some(key)) {
+                refused.push((job, error));
                 continue;
             }
             if let Some(kept) = kept {
@@ -149,7 +164,7 @@ impl Endpoint {
                 live.push(job);
             }
         }
-        live
+        (live, refused)
     }
 
     fn adopt_subscriptions(&mut self, key: Key, jobs: Vec<JobId>) {

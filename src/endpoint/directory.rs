@@ -198,17 +198,7 @@ impl JobDirectory {
     /// When the job cannot be taken in.
     pub fn insert(&mut self, now: Instant, mut record: JobRecord) -> Result<Option<JobId>, InsertError> {
         self.tick(now);
-        let id_len = record.job_id.as_str().len();
-        if id_len == 0 || id_len > MAX_ID_LEN {
-            return Err(InsertError::BadId);
-        }
-        if self.by_id.contains_key(&record.job_id) {
-            return Err(InsertError::DuplicateId);
-        }
-        if !is_known(&record.status) {
-            return Err(InsertError::ForeignStatus);
-        }
-        let fixed_len = self.fixed_len(&record.entry()).ok_or(InsertError::TooLarge)?;
+        let fixed_len = self.check(&record)?;
         let ends = record.status.is_terminal();
         let owned_ended = self.principals.get(&record.principal).map_or(0, |owned| owned.ended.len());
         // One that has ended takes the place of its principal's own, if there are too many of these.
@@ -234,6 +224,31 @@ impl JobDirectory {
             dropped = self.note_end(slot).or(dropped);
         }
         Ok(dropped)
+    }
+
+    /// Whether the job would be taken in; the length of its entry, for the most part.
+    pub(super) fn check(&self, record: &JobRecord) -> Result<u32, InsertError> {
+        let id_len = record.job_id.as_str().len();
+        if id_len == 0 || id_len > MAX_ID_LEN {
+            return Err(InsertError::BadId);
+        }
+        if self.by_id.contains_key(&record.job_id) {
+            return Err(InsertError::DuplicateId);
+        }
+        if !is_known(&record.status) {
+            return Err(InsertError::ForeignStatus);
+        }
+        let fixed_len = self.fixed_len(&record.entry()).ok_or(InsertError::TooLarge)?;
+        if self.needs_place(record) && self.ended.is_empty() { Err(InsertError::Full) } else { Ok(fixed_len) }
+    }
+
+    /// Whether another job has to go for it.
+    fn needs_place(&self, record: &JobRecord) -> bool {
+        let owned_ended = self.principals.get(&record.principal).map_or(0, |owned| owned.ended.len());
+        // One that has ended takes the place of its principal's own, if there are too many of these.
+        let has_too_many = owned_ended > 0 && owned_ended >= self.limits.terminal_per_principal;
+        let takes_own_place = record.status.is_terminal() && has_too_many;
+        self.jobs.len() >= self.limits.jobs.min(Slot::MAX as usize) && !takes_own_place
     }
 
     /// The job of this id.

@@ -123,7 +123,7 @@
 //!
 //! | | `Batched` | `BeforeTransmit` |
 //! |---|---|---|
-//! | what leaves before it is stored | everything | no event; and no other message while the session's *state* is unstored: it is new, was resumed, took a job or a subscription |
+//! | what leaves before it is stored | everything | no event; and no other message that was queued since the session's *state* changed: it is new, was resumed, took a job or a subscription. Heartbeats go on |
 //! | cost | a write for as many events as one likes | a write before each event leaves, or for as many as were published since the last |
 //! | the process dies | events not yet stored are gone. A client that has seen one of them cannot resume (its session is refused, visibly); one that has not misses nothing that a store knows of | nothing is lost, and nothing comes twice |
 //! | a job's progress | is to be stored with its events, in one transaction, or it is repeated or skipped | the same |
@@ -155,7 +155,7 @@
 //! ```
 //!
 //! Writing may take its time: `stored` can come later, also after other changes of the same session were given out, as long as
-//! these are written in order.
+//! these are written in order. It has to come at last, in both modes: what is given out is remembered until then.
 //!
 //! **Another process takes a session over** when a client comes to it with a token that it does not know
 //! ([`ResumeWish::is_here`]): it looks the token's digest up in the store, raises the session's generation there by a

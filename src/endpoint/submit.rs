@@ -53,14 +53,12 @@ impl Endpoint {
         record.budget = accepted.budget.clone();
         record.credentials = accepted.credentials.clone();
         record.trace_id = accepted.trace_id;
-        self.register_job(now, record, Some(key))?;
+        self.jobs.directory.check(&record)?;
         self.state_changes(key);
         let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
-        if let Err(error) = member.session.accept_job(now, request.id, accepted.clone()) {
-            self.forget_job(now, &accepted.job_id);
-            return Err(error.into());
-        }
+        member.session.accept_job(now, request.id, accepted.clone())?;
         let asked = member.work().take_asked(request.id);
+        self.register_job(now, record, Some(key))?;
         if let Some(idempotency_key) = asked.and_then(|asked| asked.key) {
             for asker in self.jobs.keys.accepted(&principal, &idempotency_key, accepted.clone()) {
                 self.repeat(now, asker, &accepted);

@@ -237,14 +237,15 @@ impl Window {
         Ok(())
     }
 
-    /// All events are back, those up to `known` among them. Any of them may have been sent (D14, D24), but only what is
-    /// known to have been counts so when room is made (D19).
-    pub(super) fn put_back_all(&mut self, known: u64) -> Result<(), RestoreError> {
+    /// All events are back, those up to `known` among them. Any of them may have been sent (D14, D24), or those up to
+    /// `sent_at_most`, where there was no transport for the others; but only what is known to have been counts so when room is
+    /// made (D19).
+    pub(super) fn put_back_all(&mut self, known: u64, sent_at_most: Option<u64>) -> Result<(), RestoreError> {
         let last = self.highest();
         if last < known {
             return Err(RestoreError::EventsMissing { last, known });
         }
-        self.restored = last;
+        self.restored = sent_at_most.map_or(last, |sent| sent.clamp(self.floor, last));
         self.detach();
         Ok(())
     }

@@ -700,23 +700,6 @@ fn d14_a_fenced_session_swallows_the_goodbye_that_it_owes() {
 }
 
 #[test]
-#[ignore = "what is published between the adoption of a job's owner and that of a subscriber never reaches the latter"]
-fn d31_a_subscriber_that_comes_later_than_the_owner_misses_nothing() {
-    let mut cluster = Cluster::durable(2);
-    let (alice, job) = begun(&mut cluster, 1);
-    let bob = cluster.connect(silent("alice"), 0);
-    cluster.subscribe(bob, &job, Some(0));
-    cluster.peers[bob].is_keen = false;
-    cluster.kill(0);
-    cluster.mend(alice);
-    cluster.work_until(&job, 3);
-    cluster.resume_at(bob, 1);
-    cluster.work_until(&job, ITEMS);
-    assert_eq!(cluster.heard(bob, &job), whole_job());
-}
-
-#[test]
-#[ignore = "a job's last event is stored with its state or as an event, and both may be old or gone"]
 fn d30_a_jobs_last_event_is_known_after_the_move_though_it_was_acknowledged() {
     let mut cluster = Cluster::durable(2);
     let (alice, job) = begun(&mut cluster, LOGS);

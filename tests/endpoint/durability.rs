@@ -335,7 +335,6 @@ fn d14_batched_what_the_store_misses_is_lost_visibly() {
 }
 
 #[test]
-#[ignore = "a restored session counts all that it is given as sent, also what was recorded while nobody was attached"]
 fn d14_batched_a_client_that_saw_what_the_store_missed_is_refused_after_a_second_crash_too() {
     let mut cluster = Cluster::new(3, &config(Durability::Batched));
     let alice = cluster.connect(silent("alice"), 0);

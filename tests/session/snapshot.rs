@@ -85,11 +85,18 @@ fn ack(runtime: &mut Session<Runtime>, now: Now, seq: u64) {
     feed(runtime, now, &message("session.ack", json!({"last_processed_seq": seq})));
 }
 
-/// A runtime alone that has emitted and sent `count` events, and lost its transport.
-fn parked(config: RuntimeConfig, features: FeatureSet, count: u64) -> Session<Runtime> {
+/// A runtime alone that has emitted and sent `count` events.
+fn attached(config: RuntimeConfig, features: FeatureSet, count: u64) -> Session<Runtime> {
     let mut runtime = runtime_alone(config, features);
     emit(&mut runtime, start(), count);
     assert_eq!(sent(&mut runtime, start()).len() as u64, count);
+    runtime_events(&mut runtime);
+    runtime
+}
+
+/// The same, which has lost its transport.
+fn parked(config: RuntimeConfig, features: FeatureSet, count: u64) -> Session<Runtime> {
+    let mut runtime = attached(config, features, count);
     runtime.handle_disconnect(start());
     runtime_events(&mut runtime);
     runtime
@@ -144,7 +151,7 @@ fn the_serialised_form_of_version_1_of_a_runtime() {
             {"message_id": "m1", "type": "job.accepted", "job_id": "job_1", "payload": answer},
         ]},
         "counters": {"epoch": 1, "minted": 6},
-        "lost": {"window_left_ms": 598_500, "retention_left_ms": 86_398_500, "window_is_over": false},
+        "lost": {"window_left_ms": 598_500, "retention_left_ms": 86_398_500, "window_is_over": false, "sent_at_most": 3},
     });
     let snapshot = runtime.snapshot();
     assert_eq!(serde_json::to_value(&snapshot).unwrap(), form);
@@ -458,7 +465,9 @@ fn a_header_that_contradicts_itself_is_refused() {
 #[test]
 fn what_is_left_is_clamped_to_what_a_clock_can_add() {
     let edit = |header: &mut Value| {
-        header["lost"] = json!({"window_left_ms": u64::MAX, "retention_left_ms": u64::MAX, "window_is_over": false});
+        header["lost"] = json!({
+            "window_left_ms": u64::MAX, "retention_left_ms": u64::MAX, "window_is_over": false, "sent_at_most": u64::MAX,
+        });
     };
     let header = serde_json::from_value(edited(&serving().snapshot(), edit)).unwrap();
     let restored = restore(runtime_config(), elsewhere(), header, []).unwrap();
@@ -474,7 +483,7 @@ fn what_is_left_is_clamped_to_what_a_clock_can_add() {
 
 #[test]
 fn d14_all_that_is_given_and_all_that_the_header_knows_of_counts_as_transmitted() {
-    let mut runtime = parked(runtime_config(), FeatureSet::all(), 2);
+    let mut runtime = attached(runtime_config(), FeatureSet::all(), 2);
     let old = runtime.snapshot();
     emit(&mut runtime, start(), 2);
     // Without the restore, 3 and 4 were never transmitted.
@@ -490,6 +499,25 @@ fn d14_all_that_is_given_and_all_that_the_header_knows_of_counts_as_transmitted(
         }
         let mut restored = restore(runtime_config(), elsewhere(), stored(&header), runtime.events_since(0)).unwrap();
         assert_eq!(resume(&mut restored, elsewhere(), 1, 5, 2).unwrap_err().reason(), RefusedBecause::Sequence);
+    }
+}
+
+#[test]
+fn d14_what_a_session_without_a_transport_emitted_was_transmitted_to_nobody() {
+    let mut runtime = parked(runtime_config(), FeatureSet::all(), 2);
+    let old = runtime.snapshot();
+    emit(&mut runtime, start(), 2);
+    for header in [old, runtime.snapshot()] {
+        let restored = || restore(runtime_config(), elsewhere(), stored(&header), runtime.events_since(0)).unwrap();
+        for last in [3, 4] {
+            let refused = resume(&mut restored(), elsewhere(), 1, last, 2).unwrap_err();
+            assert_eq!(refused.reason(), RefusedBecause::Sequence, "who has {last} has it from elsewhere");
+        }
+        // It stays so over any number of restores.
+        let mut again = revived(&restored(), runtime_config(), elsewhere());
+        assert_eq!(resume(&mut again, elsewhere(), 1, 3, 2).unwrap_err().reason(), RefusedBecause::Sequence);
+        resume(&mut again, elsewhere(), 1, 2, 2).unwrap();
+        assert_eq!(seqs(&sent_json(&mut again, elsewhere())), [3, 4]);
     }
 }
 
@@ -512,7 +540,7 @@ fn d14_a_replay_after_a_restore_is_verbatim_and_not_from_below_the_floor() {
 
 #[test]
 fn d24_a_restored_runtime_takes_an_ack_of_all_that_came_out_of_the_store() {
-    let mut runtime = parked(runtime_config(), FeatureSet::all(), 2);
+    let mut runtime = attached(runtime_config(), FeatureSet::all(), 2);
     let old = runtime.snapshot();
     emit(&mut runtime, start(), 2);
     let mut restored = restore(runtime_config(), elsewhere(), old, runtime.events_since(0)).unwrap();
@@ -551,7 +579,7 @@ fn d25_an_ack_lost_with_the_process_is_said_again() {
 #[test]
 fn d19_without_acks_what_was_never_sent_is_not_evicted_after_a_restore() {
     let config = || runtime_config().with_replay(4, 1 << 20, Overflow::Block);
-    let mut runtime = parked(config(), FeatureSet::none(), 2);
+    let mut runtime = attached(config(), FeatureSet::none(), 2);
     emit(&mut runtime, start(), 2);
     let mut restored = revived(&runtime, config(), start());
     for session in [&mut runtime, &mut restored] {

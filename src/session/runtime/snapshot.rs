@@ -51,6 +51,8 @@ struct Lost {
     window_left_ms: Millis,
     retention_left_ms: Millis,
     window_is_over: bool,
+    /// The last event that may have been sent on any attachment. Those emitted since the transport was lost were not.
+    sent_at_most: u64,
 }
 
 /// Where it stands; neither digests nor answers.
@@ -146,6 +148,7 @@ impl Session<Runtime> {
             window_left_ms: Millis::left(clock, self.role.ends.window),
             retention_left_ms: Millis::left(clock, self.role.ends.retention),
             window_is_over: self.role.window_is_over,
+            sent_at_most: self.role.window.transmitted(),
         });
         RuntimeSnapshot {
             version: Version,
@@ -191,7 +194,8 @@ impl Session<Runtime> {
     /// at least to the last event that the header knows of, further if the header is older. It may begin behind the
     /// floor: what is missing there was deleted, and the floor rises. With nothing of it left, the header must know of
     /// nothing behind its floor. All of them count as transmitted (D14, D24), for whoever had the session before may have
-    /// sent them; but only what the header knows to have been sent makes room for others where there is no `ack` (D19).
+    /// sent them, save those that were emitted without a transport, as a header of that time tells; but only what the header
+    /// knows to have been sent makes room for others where there is no `ack` (D19).
     ///
     /// `config` may be another than before: features that it does not support are gone, and a replay buffer that is
     /// over its size stays whole, and blocked until the client has caught up.
@@ -235,7 +239,7 @@ impl Session<Runtime> {
             counters.epoch = counters.epoch.max(check_event(&snapshot.session_id, seq, &frame)?);
             window.put_back(seq, frame)?;
         }
-        window.put_back_all(snapshot.window.highest)?;
+        window.put_back_all(snapshot.window.highest, snapshot.lost.map(|lost| lost.sent_at_most))?;
         let pendings = Pendings::restored(snapshot.answered, &config.limits)
             .ok_or(RestoreError::Header("an answer that it keeps is none"))?;
         let mut shared = Shared::new(now, Phase::Detached, 'r', &config.id_prefix, Cadence::Always);
