@@ -101,6 +101,14 @@ impl Endpoint {
         let in_order = self.config.submits_in_order;
         let Some(member) = self.registry.get_mut(key) else { return };
         let work = member.work();
+        let (held, cost) = (work.held_by_submits(), charge.map_or(0, |charge| charge.cost));
+        // What waits for the application's answer to another must not stop the reading: acknowledgements would stay unread,
+        // and a resume be refused, for as long as that takes.
+        if held > 0 && held.saturating_add(cost) > self.config.runtime.limits.inbound_bytes / 4 {
+            let error = WireError::new(ErrorCode::InternalError, "too much waits for the answer to another submit");
+            let _ = member.session.fail_request(now, id, error);
+            return self.release(charge);
+        }
         let must_wait = in_order && !work.submits.is_empty();
         work.submits.push_back(Asked { id, trace_id, key: None, state: AskState::Waiting(submit, charge) });
         if !must_wait {

@@ -1,6 +1,9 @@
 //! Who hears of whose jobs: history, then what happens, in one order without a hole (§7.6, D31, D36).
 
+use alloc::string::String;
 use alloc::vec::Vec;
+
+use memchr::memmem::Finder;
 
 use super::Endpoint;
 use super::audit::Audited;
@@ -19,6 +22,33 @@ struct History {
     /// The owner's replay buffer could be looked into.
     is_there: bool,
     emissions: Vec<Emission>,
+}
+
+/// Passes over the events of other jobs by their headers alone: the buffer can be large, and who asks again and again for
+/// the history of a job that has little of it is not to keep everybody waiting.
+struct Named<'n> {
+    /// `None` where the id may be written in more than one way.
+    header: Option<Finder<'n>>,
+    payload: Finder<'n>,
+}
+
+impl Named<'_> {
+    /// How a header names the job.
+    fn text(job: &JobId) -> String {
+        alloc::format!("\"job_id\":\"{job}\"")
+    }
+
+    fn new<'n>(job: &JobId, text: &'n str) -> Named<'n> {
+        let is_plain = job.as_str().bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+        Named { header: is_plain.then(|| Finder::new(text)), payload: Finder::new("\"payload\":") }
+    }
+
+    /// Whether the event may be of this job. Our events have the payload last.
+    fn is_in(&self, frame: &[u8]) -> bool {
+        let Some(header) = &self.header else { return true };
+        let end = self.payload.find(frame).unwrap_or(frame.len());
+        frame.get(..end).is_some_and(|before| header.find(before).is_some())
+    }
 }
 
 impl Endpoint {
@@ -137,7 +167,13 @@ impl Endpoint {
         // A frame is longer than its payload by ids, at most this much.
         let overhead = 512 + 2 * record.job_id.as_str().len();
         let mut history = History { from, is_there: true, emissions: Vec::new() };
-        for (seq, frame) in owner.session.events_since(from).rev() {
+        let text = Named::text(&record.job_id);
+        let named = Named::new(&record.job_id, &text);
+        let events_of_job = owner.session.events_since(from).rev();
+        for (seq, frame) in events_of_job.skip_while(|(seq, _)| *seq > record.last_event_seq) {
+            if !named.is_in(&frame) {
+                continue;
+            }
             let Ok(envelope) = Envelope::decode(frame) else { continue };
             if envelope.job_id().as_deref() != Some(record.job_id.as_str()) {
                 continue;

@@ -53,6 +53,15 @@ impl Work {
         self.submits.remove(at)
     }
 
+    /// What the submits cost that wait for the answer to another.
+    pub(super) fn held_by_submits(&self) -> usize {
+        let cost = |asked: &Asked| match &asked.state {
+            AskState::Waiting(_, charge) | AskState::Repeating(_, charge) => charge.map_or(0, |charge| charge.cost),
+            AskState::Told => 0,
+        };
+        self.submits.iter().map(cost).sum()
+    }
+
     pub(super) fn take_blocked(&mut self) -> Vec<JobId> {
         core::mem::take(&mut self.blocked).into_iter().collect()
     }

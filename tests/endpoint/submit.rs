@@ -624,18 +624,28 @@ fn d32_a_session_that_ends_gives_its_jobs_away_and_they_go_on() {
 }
 
 #[test]
-fn d43_a_repetition_counts_as_long_as_it_is_kept() {
-    let mut world = by_hand(out_of_order());
-    let first = world.connect(client("alice"));
-    let again = world.connect(client("alice"));
-    let large = submit_with("k", &format!("{:?}", "x".repeat(1_000_000)));
-    world.ask(first, &large);
-    for _ in 0..8 {
-        world.ask(again, &large);
+fn d43_submits_that_wait_for_another_s_answer_do_not_stop_the_reading_nor_a_resume() {
+    for in_order in [true, false] {
+        let mut world = by_hand(EndpointConfig { submits_in_order: in_order, ..config() });
+        let first = world.connect(client("alice"));
+        let again = world.connect(client("alice"));
+        let large = submit_with("k", &format!("{:?}", "x".repeat(1_000_000)));
+        world.ask(first, &large);
+        let asked: Vec<_> = (0..16).map(|_| world.ask(again, &large)).collect();
+        let refused = |world: &mut World, request| match world.told_of(again, request) {
+            Told::Nothing => false,
+            told => told.code() == ErrorCode::InternalError,
+        };
+        let refused: Vec<bool> = asked.iter().map(|request| refused(&mut world, *request)).collect();
+        assert_eq!(refused.iter().position(|is_refused| *is_refused), Some(4), "a quarter of 16 MiB");
+        assert!(world.runtime_of(again).unwrap().wants_input());
+        world.cut(again);
+        world.reconnect(again);
+        assert!(world.endpoint.conn_of(&session(2)).is_some());
+
+        // What they cost is free again once they have their answer.
+        world.accept_as("job_1").unwrap();
+        let once_more = world.ask(again, &large);
+        assert_eq!(world.told_of(again, once_more).job(), job(1));
     }
-    assert!(world.runtime_of(again).unwrap().wants_input());
-    world.ask(again, &large);
-    assert!(!world.runtime_of(again).unwrap().wants_input(), "9 MB are more than half of 16 MiB");
-    world.accept_as("job_1").unwrap();
-    assert!(world.runtime_of(again).unwrap().wants_input());
 }

@@ -668,3 +668,23 @@ fn d31_a_subscription_to_a_job_that_nobody_publishes_any_more_costs_nothing() {
     world.endpoint.add_job(world.now, record).unwrap();
     assert_eq!(world.publish(&job, "other").unwrap().subscribers, 0);
 }
+
+#[test]
+fn d31_a_job_s_history_is_found_however_its_id_is_written() {
+    for id in ["job_1", "job \"1\" \\ é\u{2028}", "\",\"payload\":{"] {
+        let mut world = open(config());
+        world.app.accepts = false;
+        let alice = world.connect(client("alice"));
+        for job in [id, "job_1_and_more", "job"] {
+            world.ask_any(alice);
+            world.accept_as(job).unwrap();
+        }
+        for n in 0..3 {
+            world.publish(&"job_1_and_more".into(), "\"job_id\":\"job_1\"").unwrap();
+            world.publish(&id.into(), &format!("line {n}")).unwrap();
+            world.publish(&"job".into(), "other").unwrap();
+        }
+        let (bob, _) = follow(&mut world, &id.into(), Some(0));
+        assert_eq!(world.take_heard(bob, &id.into()), lines(0..3), "{id}");
+    }
+}
