@@ -181,6 +181,7 @@ mod durable;
 mod error;
 mod event;
 mod fingerprint;
+mod history;
 mod idempotency;
 mod job_order;
 mod job_record;
