@@ -91,7 +91,7 @@ impl Endpoint {
     #[must_use = "what is given here is not given again"]
     pub fn poll_change(&mut self) -> Option<Change> {
         if let Some(last) = self.last_changes.pop_front() {
-            self.last_given.push(last.id.clone());
+            self.last_given.insert(last.id.clone());
             return Some(last);
         }
         while let Some((key, serial)) = self.changed.pop_front() {
@@ -107,7 +107,7 @@ impl Endpoint {
     /// A change is stored: what waited for it may leave.
     pub fn stored(&mut self, now: Now, change: &ChangeId) {
         let now = self.tick(now);
-        self.last_given.retain(|given| given != change);
+        self.last_given.remove(change);
         let Some(key) = self.registry.key_of(&change.session) else { return };
         let Some(member) = self.registry.get_mut(key) else { return };
         let Some(durable) = member.durable.as_mut().filter(|durable| durable.generation == change.generation) else {
@@ -125,6 +125,8 @@ impl Endpoint {
     /// the session has come back here meanwhile, in another generation than the change's, nothing happens. Says whether
     /// there was such a session.
     pub fn fenced(&mut self, now: Now, change: &ChangeId) -> bool {
+        // It is done with, whoever has the session now.
+        self.last_given.remove(change);
         let member = self.registry.by_id(&change.session);
         let is_it = member.is_some_and(|member| member.generation() == change.generation);
         is_it && self.fence(now, &change.session)
@@ -135,7 +137,11 @@ impl Endpoint {
     /// was attached here resumes where the session is. Says whether there was such a session.
     pub fn fence(&mut self, now: Now, session: &SessionId) -> bool {
         let now = self.tick(now);
-        self.last_given.retain(|given| given.session != *session);
+        let first = ChangeId { session: session.clone(), generation: 0, ticket: 0 };
+        while let Some(given) = self.last_given.range(&first..).next().filter(|given| given.session == *session) {
+            let given = given.clone();
+            self.last_given.remove(&given);
+        }
         let key = self.registry.key_of(session);
         if let Some(key) = key {
             if let Some(member) = self.registry.get_mut(key) {

@@ -203,9 +203,8 @@ mod subscribe;
 mod transmit;
 mod work;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
@@ -262,7 +261,7 @@ pub struct Endpoint {
     /// The last of sessions that have ended.
     last_changes: VecDeque<Change>,
     /// Those that were given out and are not known to be stored.
-    last_given: Vec<ChangeId>,
+    last_given: BTreeSet<ChangeId>,
     /// Nobody is let in any more.
     is_shutting_down: bool,
     /// The last call while too much waited to be polled for anything to be read.
@@ -311,7 +310,7 @@ impl Endpoint {
             counters: Counters::default(),
             changed: VecDeque::new(),
             last_changes: VecDeque::new(),
-            last_given: Vec::new(),
+            last_given: BTreeSet::new(),
             is_shutting_down: false,
             unread_until: Instant::ZERO,
         }

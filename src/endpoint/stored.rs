@@ -53,7 +53,7 @@ pub struct JobState {
 }
 
 /// Names a [`Change`] to [`stored`](super::Endpoint::stored).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeId {
     pub(super) session: SessionId,
     pub(super) generation: u64,

@@ -115,3 +115,17 @@ fn d3_what_is_printed_of_a_change_holds_no_event() {
     let printed = format!("{changes:?} {:?}", adoption_of(&changes));
     assert!(!printed.contains("sk-virt-1"), "{printed}");
 }
+
+#[test]
+fn d32_the_last_change_of_a_session_that_was_shut_down_is_done_with_when_the_store_refuses_it() {
+    let mut world = stored_in(Durability::Batched);
+    world.connect(client("alice"));
+    store(&mut world);
+    let now = world.now;
+    world.endpoint.shutdown_all(now, "maintenance");
+    world.flush();
+    let last = world.endpoint.poll_change().unwrap();
+    assert!(world.endpoint.has_unstored() && !last.is_over);
+    assert!(!world.endpoint.fenced(now, &last.id), "it has ended here");
+    assert!(!world.endpoint.has_unstored(), "nobody waits for it any more");
+}
