@@ -278,10 +278,11 @@ impl Endpoint {
     /// Makes place for another session of `principal`, of parked ones.
     pub(super) fn make_place(&mut self, now: Now, principal: &Principal) -> Result<(), Limit> {
         if self.registry.sessions_of(principal) >= self.config.sessions_per_principal {
-            self.evict_first(now, Some(principal), Limit::SessionsPerPrincipal)?;
+            // That makes place among all, too.
+            return self.evict_first(now, Some(principal), Limit::SessionsPerPrincipal);
         }
         if self.registry.len() >= self.config.sessions {
-            self.evict_first(now, None, Limit::Sessions)?;
+            return self.evict_first(now, None, Limit::Sessions);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::Endpoint;
 use super::audit::Audited;
 use super::directory::InsertError;
 use super::limit::Limit;
+use super::policy::Sight;
 use super::registry::{Key, Rank};
 use super::stored::{Adoption, JobState};
 use crate::session::{RestoreError, Runtime, Session};
@@ -60,7 +61,7 @@ impl Endpoint {
     /// [`Change`](super::Change) that it is fenced. Where the session stands here in an older generation, that one ends
     /// ([`Fenced`](crate::CloseReason::Fenced)).
     ///
-    /// A subscription is to a job of another session; events of that come once its session is here, too. What is published here
+    /// A job's id must name one job on all machines. A subscription is to a job of another session; events of that come once its session is here, too. What is published here
     /// before the subscriber comes does not reach it: whoever minds adopts all sessions of a dead process before it goes on
     /// with their jobs.
     ///
@@ -144,15 +145,18 @@ impl Endpoint {
         for JobState { mut record, key: kept, stream } in jobs {
             let job = record.job_id.clone();
             record.session = Some(session.clone());
+            let principal = record.principal.clone();
             let has_ended = record.status.is_terminal();
             if let Err(error) = self.register_job(now, record, Some(key)) {
                 refused.push((job, error));
                 continue;
             }
-            if let Some(kept) = kept {
+            if let Some(kept) = kept.filter(|kept| kept.is_of(&job, &principal)) {
                 self.jobs.keys.adopt(kept);
             }
             let waiting = self.jobs.awaited.remove(&job).unwrap_or_default();
+            let (waiting, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|key| self.may_follow(*key, &job));
+            self.end_subscriptions(&others, &job);
             match self.jobs.audiences.get_mut(&job) {
                 Some(audience) => {
                     audience.stream = stream;
@@ -170,7 +174,9 @@ impl Endpoint {
     fn adopt_subscriptions(&mut self, key: Key, jobs: Vec<JobId>) {
         for job in jobs {
             let has_ended = self.jobs.directory.get(&job).is_some_and(|record| record.status.is_terminal());
-            let Some(member) = self.registry.get_mut(key).filter(|_| !has_ended) else { continue };
+            let is_here = self.jobs.directory.get(&job).is_some();
+            let may_follow = !has_ended && (!is_here || self.may_follow(key, &job));
+            let Some(member) = self.registry.get_mut(key).filter(|_| may_follow) else { continue };
             let work = member.work();
             if work.submitted.contains(&job) || !work.subscribed.insert(job.clone()) {
                 continue;
@@ -180,5 +186,12 @@ impl Endpoint {
                 None => self.jobs.awaited.entry(job).or_default().push(key),
             }
         }
+    }
+
+    /// Whether the policy of this machine, as it is now, lets the session follow the job.
+    fn may_follow(&self, key: Key, job: &JobId) -> bool {
+        let viewer = self.registry.get(key).map(|member| member.session.principal());
+        let record = self.jobs.directory.get(job);
+        viewer.is_some_and(|viewer| Sight::of(&*self.jobs.policy, viewer, record) == Sight::Subscribable)
     }
 }

@@ -66,6 +66,8 @@ pub struct EndpointConfig {
     pub parked_sessions: usize,
     /// The bytes in their replay buffers, together. 1 GiB.
     pub parked_bytes: usize,
+    /// Those of one principal's sessions. 256 MiB: nobody takes all of it from the others.
+    pub parked_bytes_per_principal: usize,
     /// The bytes of events that wait to be polled, of all sessions together. 256 MiB: reading should stop at half of it.
     pub event_bytes: usize,
     /// Jobs that one session may be subscribed to. 1 024.
@@ -103,6 +105,7 @@ impl EndpointConfig {
             sessions_per_principal: 1_000,
             parked_sessions: 250_000,
             parked_bytes: 1 << 30,
+            parked_bytes_per_principal: 256 << 20,
             event_bytes: 256 << 20,
             subscriptions_per_session: 1_024,
             subscribers_per_job: 10_000,

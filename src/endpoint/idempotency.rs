@@ -62,6 +62,13 @@ pub(crate) struct KeptKey {
     accepted: JobAccepted,
 }
 
+impl KeptKey {
+    /// Whether it is this job's: a store could have mixed them up, and it would never be free again.
+    pub(crate) fn is_of(&self, job: &JobId, principal: &Principal) -> bool {
+        self.accepted.job_id == *job && self.principal == *principal
+    }
+}
+
 impl<A> IdempotencyKeys<A> {
     /// The longest key, in bytes: as long as an id may be.
     pub(crate) const MAX_KEY_LEN: usize = 256;

@@ -80,14 +80,35 @@ impl Endpoint {
     }
 
     /// Registers a job that no session submitted here, such as one that another delegated (§10): it can be listed, subscribed
-    /// to, published. A session that `record` names is not its submitter by that.
+    /// to, published. It has no submitter: the session that `record` names, if any, is taken out of it.
     ///
     /// # Errors
     ///
     /// When the directory does not take it.
-    pub fn add_job(&mut self, now: Now, record: JobRecord) -> Result<(), InsertError> {
+    pub fn add_job(&mut self, now: Now, mut record: JobRecord) -> Result<(), InsertError> {
         let now = self.tick(now);
+        record.session = None;
         self.register_job(now, record, None)
+    }
+
+    /// The jobs that a session submitted and that have not ended.
+    pub fn jobs_of(&self, session: &SessionId) -> impl Iterator<Item = &JobId> {
+        let work = self.registry.by_id(session).and_then(|member| member.work.as_ref());
+        work.into_iter().flat_map(|work| &work.submitted)
+    }
+
+    /// The sessions that are subscribed to a job, in the order in which they came.
+    pub fn subscribers_of(&self, job: &JobId) -> impl Iterator<Item = &SessionId> {
+        let subscribers = self.jobs.audiences.get(job).into_iter().flat_map(|audience| &audience.subscribers);
+        subscribers.filter_map(|key| self.registry.get(*key)?.session.session_id())
+    }
+
+    /// Takes a subscription away, where the policy has become narrower: the session hears nothing more of the job, and is not
+    /// told so, for the protocol has no word for it. Says whether it was subscribed.
+    pub fn end_subscription(&mut self, now: Now, session: &SessionId, job: &JobId) -> bool {
+        self.tick(now);
+        let key = self.registry.key_of(session);
+        key.is_some_and(|key| self.unsubscribe(key, job))
     }
 
     /// Takes a job out of all listings, and ends nothing: nobody hears of it any more. Says whether there was one.

@@ -16,6 +16,9 @@ pub enum Limit {
     /// [`EndpointConfig::parked_bytes`](super::EndpointConfig::parked_bytes).
     #[error("as many bytes in the replay buffers of sessions without a transport as there may be")]
     ParkedBytes,
+    /// [`EndpointConfig::parked_bytes_per_principal`](super::EndpointConfig::parked_bytes_per_principal).
+    #[error("as many such bytes as one principal may have")]
+    ParkedBytesPerPrincipal,
     /// [`EndpointConfig::opening_connections`](super::EndpointConfig::opening_connections).
     #[error("as many transports of unknown clients as there may be")]
     OpeningConnections,
@@ -52,6 +55,8 @@ pub struct Counters {
     pub evicted_for_parked: u64,
     /// Sessions evicted because parked ones held too many bytes.
     pub evicted_for_bytes: u64,
+    /// Sessions evicted because those of their principal held too many bytes.
+    pub evicted_for_principal_bytes: u64,
     /// Sessions evicted by the application.
     pub evicted_by_application: u64,
     /// Transports closed at once, because too many clients were unknown.
@@ -71,6 +76,7 @@ impl Counters {
             Limit::SessionsPerPrincipal => self.evicted_for_principal += 1,
             Limit::ParkedSessions => self.evicted_for_parked += 1,
             Limit::ParkedBytes => self.evicted_for_bytes += 1,
+            Limit::ParkedBytesPerPrincipal => self.evicted_for_principal_bytes += 1,
             Limit::Application => self.evicted_by_application += 1,
             Limit::OpeningConnections => self.connections_refused += 1,
         }

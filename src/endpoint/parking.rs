@@ -30,7 +30,25 @@ impl Endpoint {
     /// A session has lost its transport.
     pub(super) fn park(&mut self, now: Now, key: Key, rank: Rank) {
         self.registry.park(key, rank);
+        self.keep_principal_within_limits(now, key);
         self.keep_within_limits(now);
+    }
+
+    /// A parked session's replay buffer may have grown.
+    pub(super) fn recount(&mut self, now: Now, key: Key) {
+        if self.registry.get(key).is_some_and(|member| member.rank().is_some()) {
+            self.registry.recount(key);
+            self.keep_principal_within_limits(now, key);
+        }
+    }
+
+    /// Where the sessions of one principal are too large, it is one of these that goes.
+    fn keep_principal_within_limits(&mut self, now: Now, key: Key) {
+        let Some(principal) = self.registry.get(key).map(|member| member.session.principal().clone()) else { return };
+        while self.registry.parked_bytes_of(&principal) > self.config.parked_bytes_per_principal {
+            let Some(key) = self.registry.first_laden_of(&principal) else { return };
+            self.evict_key(now, key, Limit::ParkedBytesPerPrincipal);
+        }
     }
 
     /// Whether a session that comes to be parked would stay: it must not be the first to go. `stale` makes place for it.

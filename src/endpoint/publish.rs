@@ -226,8 +226,10 @@ impl Endpoint {
         if self.counters.closed != closed {
             subscribers.retain(|key| self.follows(*key, job));
         }
-        if let Some(audience) = self.jobs.audiences.get_mut(job) {
-            audience.subscribers = subscribers;
+        match self.jobs.audiences.get_mut(job) {
+            Some(audience) => audience.subscribers = subscribers,
+            // It ended by what this led to.
+            None => self.end_subscriptions(&subscribers, job),
         }
         (heard, skipped)
     }

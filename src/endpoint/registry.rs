@@ -92,7 +92,11 @@ impl Member {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Parked(BTreeSet<Place>);
+struct Parked {
+    order: BTreeSet<Place>,
+    /// In their replay buffers.
+    bytes: usize,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Standing {
@@ -253,7 +257,9 @@ impl Registry {
             self.laden.insert((order, key));
         }
         if let Some(standing) = self.principals.get_mut(member.session.principal()) {
-            standing.parked.get_or_insert_default().0.insert((order, key));
+            let parked = standing.parked.get_or_insert_default();
+            parked.order.insert((order, key));
+            parked.bytes += member.counted_bytes;
         }
     }
 
@@ -261,14 +267,16 @@ impl Registry {
     pub(super) fn unpark(&mut self, key: Key) {
         let Some(member) = self.members.get_mut(key.0 as usize) else { return };
         let Some(place) = member.place.take().map(|order| (order, key)) else { return };
-        self.parked_bytes -= core::mem::take(&mut member.counted_bytes);
+        let bytes = core::mem::take(&mut member.counted_bytes);
+        self.parked_bytes -= bytes;
         self.parked.remove(&place);
         self.laden.remove(&place);
         if let Some(standing) = self.principals.get_mut(member.session.principal()) {
             if let Some(parked) = &mut standing.parked {
-                parked.0.remove(&place);
+                parked.order.remove(&place);
+                parked.bytes -= bytes;
             }
-            standing.parked.take_if(|parked| parked.0.is_empty());
+            standing.parked.take_if(|parked| parked.order.is_empty());
         }
     }
 
@@ -285,8 +293,27 @@ impl Registry {
                     self.laden.remove(&(order, key))
                 };
             }
-            member.counted_bytes = bytes;
+            let before = core::mem::replace(&mut member.counted_bytes, bytes);
+            if before != bytes
+                && let Some(standing) = self.principals.get_mut(member.session.principal())
+                && let Some(parked) = &mut standing.parked
+            {
+                parked.bytes = parked.bytes - before + bytes;
+            }
         }
+    }
+
+    /// The bytes in the replay buffers of a principal's parked sessions.
+    pub(super) fn parked_bytes_of(&self, principal: &Principal) -> usize {
+        let parked = self.principals.get(principal).and_then(|standing| standing.parked.as_ref());
+        parked.map_or(0, |parked| parked.bytes)
+    }
+
+    /// The first of a principal's parked sessions to go that has something in its replay buffer.
+    pub(super) fn first_laden_of(&self, principal: &Principal) -> Option<Key> {
+        let parked = self.principals.get(principal)?.parked.as_ref()?;
+        let is_laden = |key: &Key| self.get(*key).is_some_and(|member| member.counted_bytes > 0);
+        parked.order.iter().map(|(_, key)| *key).find(is_laden)
     }
 
     /// The rank of the parked session that has to go first.
@@ -297,7 +324,7 @@ impl Registry {
     /// The parked session that has to go first; of all, or of one principal.
     pub(super) fn first_to_go(&self, of: Option<&Principal>) -> Option<Key> {
         let order = match of {
-            Some(principal) => &self.principals.get(principal)?.parked.as_ref()?.0,
+            Some(principal) => &self.principals.get(principal)?.parked.as_ref()?.order,
             None => &self.parked,
         };
         order.first().map(|(_, key)| *key)

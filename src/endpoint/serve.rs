@@ -47,7 +47,7 @@ impl Endpoint {
             // Elsewhere it must not resume the session either.
             self.state_aged(key);
         }
-        self.registry.recount(key);
+        self.recount(now, key);
         self.set_session_deadline(key);
         self.queue_change(key);
         if let Some(member) = self.registry.get(key)

@@ -54,14 +54,16 @@ impl Endpoint {
         self.note_session(key, Audited::Subscribed { job: job.clone(), owner: record.principal, replayed });
     }
 
-    pub(super) fn unsubscribe(&mut self, key: Key, job: &JobId) {
+    /// Says whether it was subscribed.
+    pub(super) fn unsubscribe(&mut self, key: Key, job: &JobId) -> bool {
         let work = self.registry.get_mut(key).and_then(|member| member.work.as_mut());
         if !work.is_some_and(|work| work.subscribed.remove(job)) {
-            return;
+            return false;
         }
         self.jobs.remove_subscriber(job, key);
         self.state_aged(key);
         self.note_session(key, Audited::Unsubscribed { job: job.clone() });
+        true
     }
 
     /// The session no longer agrees on subscriptions (A5).

@@ -112,6 +112,7 @@ fn d43_defaults_are_finite() {
         config.sessions_per_principal,
         config.parked_sessions,
         config.parked_bytes,
+        config.parked_bytes_per_principal,
         config.event_bytes,
         config.held_frames,
         config.held_bytes,
@@ -565,6 +566,30 @@ fn d18_bytes_are_made_place_for_by_those_who_hold_some() {
     assert_eq!(evicted(&mut world), [(held, Limit::ParkedBytes), (heavy, Limit::ParkedBytes)]);
     assert!([gone, idle].iter().all(|n| world.endpoint.session(&session(*n)).is_some()));
     assert_eq!(world.endpoint.parked(), (2, 0));
+}
+
+#[test]
+fn d18_who_parks_too_much_makes_place_by_its_own_sessions() {
+    let mut probe = World::plain();
+    with_events(&mut probe, "a", 10);
+    let (_, one) = probe.endpoint.parked();
+
+    let limits = EndpointConfig { parked_bytes_per_principal: 2 * one, ..config() };
+    let mut world = World::new(limits);
+    let others = [with_events(&mut world, "b", 10), with_events(&mut world, "c", 10)];
+    let idle = lost(&mut world, "a");
+    let first = with_events(&mut world, "a", 10);
+    with_events(&mut world, "a", 10);
+    assert_eq!(evicted(&mut world), []);
+    let last = with_events(&mut world, "a", 10);
+    assert_eq!(evicted(&mut world), [(first, Limit::ParkedBytesPerPrincipal)]);
+    assert_eq!(world.counters().evicted_for_principal_bytes, 1);
+    assert!(others.iter().chain([&idle, &last]).all(|n| is_there(&world, *n)));
+    // What is published to a parked session counts, too.
+    world.publish_many(&job(5), 1);
+    assert_eq!(evicted(&mut world).len(), 1);
+    assert_eq!(world.counters().evicted_for_principal_bytes, 2);
+    assert!(others.iter().chain([&idle]).all(|n| is_there(&world, *n)));
 }
 
 #[test]

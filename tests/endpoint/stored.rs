@@ -75,6 +75,13 @@ fn awaiting_what_is_there() -> (World, Adoption) {
     (world, adoption_of(&of_bob))
 }
 
+/// Alice's session as the world of [`awaiting_what_is_there`] has to store it.
+fn adoption_of_session(world: &World) -> Adoption {
+    let change = world.endpoint.clone().poll_change().unwrap();
+    assert_eq!(change.session, session(2));
+    adoption_of(&[Change { generation: 3, ..change }])
+}
+
 #[test]
 fn a12_whoever_awaited_a_job_and_has_gone_leaves_no_place_for_another_to_hear_of_it() {
     let (mut world, of_bob) = awaiting_what_is_there();
@@ -90,6 +97,23 @@ fn a12_whoever_awaited_a_job_and_has_gone_leaves_no_place_for_another_to_hear_of
     world.endpoint.adopt(now, of_bob).unwrap();
     let published = world.publish(&job(1), "for bob alone").unwrap();
     assert_eq!((published.subscribers, world.take_seqs(mallory)), (0, vec![]));
+}
+
+#[test]
+fn a12_an_adopted_subscription_stands_under_the_policy_of_this_machine() {
+    // Here nobody sees another's jobs, whichever of the two comes first.
+    let (mut world, of_bob) = awaiting_what_is_there();
+    world.endpoint.adopt(world.now, of_bob).unwrap();
+    assert_eq!(world.endpoint.subscribers_of(&job(1)).count(), 0);
+    let published = world.publish(&job(1), "for bob alone").unwrap();
+    assert_eq!((published.subscribers, published.skipped), (0, 0));
+
+    let (world, of_bob) = awaiting_what_is_there();
+    let of_alice = adoption_of_session(&world);
+    let mut here = stored_in(Durability::Batched);
+    here.endpoint.adopt(here.now, of_bob).unwrap();
+    here.endpoint.adopt(here.now, of_alice).unwrap();
+    assert_eq!(here.endpoint.subscribers_of(&job(1)).count(), 0);
 }
 
 #[test]

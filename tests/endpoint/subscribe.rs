@@ -688,3 +688,21 @@ fn d31_a_job_s_history_is_found_however_its_id_is_written() {
         assert_eq!(world.take_heard(bob, &id.into()), lines(0..3), "{id}");
     }
 }
+
+#[test]
+fn a12_the_application_can_take_a_subscription_away() {
+    let mut world = World::over(Endpoint::new(config()).with_policy(Open));
+    let (alice, bob) = (world.connect(client("alice")), world.connect(client("bob")));
+    let job = world.submit(alice);
+    world.subscribe(bob, &job, None).subscribed();
+    let of_bob = world.session_of(bob);
+    let subscribers: Vec<_> = world.endpoint.subscribers_of(&job).cloned().collect();
+    assert_eq!(subscribers, std::slice::from_ref(&of_bob));
+    assert_eq!(world.endpoint.jobs_of(&world.session_of(alice)).collect::<Vec<_>>(), [&job]);
+    assert!(world.endpoint.end_subscription(world.now, &of_bob, &job));
+    assert!(!world.endpoint.end_subscription(world.now, &of_bob, &job));
+    let published = world.publish(&job, "line 0").unwrap();
+    assert_eq!((published.subscribers, world.take_heard(bob, &job)), (0, vec![]));
+    world.finish(&job).unwrap();
+    assert_eq!(world.endpoint.jobs_of(&world.session_of(alice)).count(), 0);
+}
