@@ -117,9 +117,10 @@
 //!
 //! # What is stored when
 //!
-//! By default nothing: sessions end with the process. With another [`Durability`], [`poll_change`](Endpoint::poll_change)
-//! gives what a store has to write so that another process can go on: of each session its state (rewritten), its events
-//! (appended), and its jobs.
+//! By default nothing: sessions end with the process. With another [`Durability`], [`poll_change`](Endpoint::poll_change) gives
+//! what a store has to write so that another process can go on: of each session its state (rewritten), its events (appended),
+//! and its jobs. The repository's `docs/durability.md` has the whole table and what it costs; `examples/failover` is two
+//! processes behind one Redis.
 //!
 //! | | `Batched` | `BeforeTransmit` |
 //! |---|---|---|
@@ -160,9 +161,10 @@
 //! **Another process takes a session over** when a client comes to it with a token that it does not know
 //! ([`ResumeWish::is_here`]): it looks the token's digest up in the store, raises the session's generation there by a
 //! compare-and-set, [`adopt`](Endpoint::adopt)s what it read, and [`admit`](Endpoint::admit)s the client. Whoever had the
-//! session before is refused its next write, by the generation, and is told by [`fenced`](Endpoint::fenced): so a session lives
-//! in one place. Until that write it may believe that it has the session, and with `BeforeTransmit` nothing leaves it meanwhile that
-//! matters.
+//! session before is refused its next write, by the generation, and is told by [`fenced`](Endpoint::fenced): so a session
+//! lives in one place. Until that write it may believe that it has the session, and with `BeforeTransmit` its client hears
+//! nothing from it meanwhile that the store does not have. Subscribers whose own sessions are there can: write the changes of
+//! one round in one transaction where that matters.
 //!
 //! What is not stored: events that wait to be polled, requests without an answer (the client repeats a submit under
 //! its `idempotency_key`, and an accepted one is stored with its job), and how long the process was gone: a resume window goes
