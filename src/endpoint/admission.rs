@@ -8,12 +8,11 @@ use core::fmt::Display;
 use bytes::Bytes;
 
 use super::Endpoint;
-use super::audit::{AuditRecord, Audited};
+use super::audit::Audited;
 use super::connection::{ConnId, Judging, Stage};
 use super::durable::FIRST_GENERATION;
 use super::error::AdmitError;
 use super::event::{Applicant, EndpointEvent, ResumeWish};
-use super::limit::Limit;
 use super::registry::Key;
 use crate::session::{Grant, Hello, Opening, Refusal, RefusedBecause, ResumeAttempt, ResumeRefused};
 use crate::time::{Instant, Now};
@@ -273,37 +272,5 @@ impl Endpoint {
                 self.receive(now, key, message);
             }
         }
-    }
-
-    /// Makes place for another session of `principal`, of parked ones.
-    pub(super) fn make_place(&mut self, now: Now, principal: &Principal) -> Result<(), Limit> {
-        if self.registry.sessions_of(principal) >= self.config.sessions_per_principal {
-            // That makes place among all, too.
-            return self.evict_first(now, Some(principal), Limit::SessionsPerPrincipal);
-        }
-        if self.registry.len() >= self.config.sessions {
-            return self.evict_first(now, None, Limit::Sessions);
-        }
-        Ok(())
-    }
-
-    pub(super) fn note(
-        &mut self,
-        conn: Option<ConnId>,
-        session: Option<&SessionId>,
-        principal: Option<&Principal>,
-        action: Audited,
-    ) {
-        let (session, principal) = (session.cloned(), principal.cloned());
-        self.audit.push(AuditRecord { at: self.clock.wall, conn, session, principal, action });
-    }
-
-    /// Notes what was decided about a session.
-    pub(super) fn note_session(&mut self, key: Key, action: Audited) {
-        let Some(member) = self.registry.get(key) else { return };
-        let session = member.session.session_id().cloned();
-        let principal = Some(member.session.principal().clone());
-        let conn = member.conn;
-        self.audit.push(AuditRecord { at: self.clock.wall, conn, session, principal, action });
     }
 }

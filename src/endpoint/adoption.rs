@@ -61,9 +61,9 @@ impl Endpoint {
     /// [`Change`](super::Change) that it is fenced. Where the session stands here in an older generation, that one ends
     /// ([`Fenced`](crate::CloseReason::Fenced)).
     ///
-    /// A job's id must name one job on all machines. A subscription is to a job of another session; events of that come once its session is here, too. What is published here
-    /// before the subscriber comes does not reach it: whoever minds adopts all sessions of a dead process before it goes on
-    /// with their jobs.
+    /// A job's id must name one job on all machines. A subscription is to a job of another session; events of that come
+    /// once its session is here, too. What is published here before the subscriber comes does not reach it: whoever minds
+    /// adopts all sessions of a dead process before it goes on with their jobs.
     ///
     /// Look at the principal in the store, before the session is moved: a client with another's token is refused by `admit`,
     /// but only when its session is here.

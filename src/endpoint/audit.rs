@@ -3,8 +3,10 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
+use super::Endpoint;
 use super::connection::ConnId;
 use super::limit::Limit;
+use super::registry::Key;
 use crate::session::{CloseReason, DetachReason, RefusedBecause};
 use crate::time::Timestamp;
 use crate::wire::{ErrorCode, JobId, Principal, SessionId};
@@ -134,5 +136,27 @@ impl AuditTrail {
 
     pub(super) fn lost(&self) -> u64 {
         self.lost
+    }
+}
+
+impl Endpoint {
+    pub(super) fn note(
+        &mut self,
+        conn: Option<ConnId>,
+        session: Option<&SessionId>,
+        principal: Option<&Principal>,
+        action: Audited,
+    ) {
+        let (session, principal) = (session.cloned(), principal.cloned());
+        self.audit.push(AuditRecord { at: self.clock.wall, conn, session, principal, action });
+    }
+
+    /// Notes what was decided about a session.
+    pub(super) fn note_session(&mut self, key: Key, action: Audited) {
+        let Some(member) = self.registry.get(key) else { return };
+        let session = member.session.session_id().cloned();
+        let principal = Some(member.session.principal().clone());
+        let conn = member.conn;
+        self.audit.push(AuditRecord { at: self.clock.wall, conn, session, principal, action });
     }
 }

@@ -132,9 +132,9 @@ impl Endpoint {
         is_it && self.fence(now, &change.session)
     }
 
-    /// A session lives on another machine. Here it ends at once, its transport, if it
-    /// has one, is closed without a word, and its jobs are no longer this process's to run: `Closed` names them. A client that
-    /// was attached here resumes where the session is. Says whether there was such a session.
+    /// A session lives on another machine. Here it ends at once, its transport, if it has one, is closed without a word, and
+    /// its jobs are no longer this process's to run: `Closed` names them. A client that was attached here resumes where the
+    /// session is. Says whether there was such a session.
     pub fn fence(&mut self, now: Now, session: &SessionId) -> bool {
         let now = self.tick(now);
         let first = ChangeId { session: session.clone(), generation: 0, ticket: 0 };

@@ -27,6 +27,18 @@ impl Endpoint {
         Some(self.registry.by_id(session)?.session.used_at())
     }
 
+    /// Makes place for another session of `principal`, of parked ones.
+    pub(super) fn make_place(&mut self, now: Now, principal: &Principal) -> Result<(), Limit> {
+        if self.registry.sessions_of(principal) >= self.config.sessions_per_principal {
+            // That makes place among all, too.
+            return self.evict_first(now, Some(principal), Limit::SessionsPerPrincipal);
+        }
+        if self.registry.len() >= self.config.sessions {
+            return self.evict_first(now, None, Limit::Sessions);
+        }
+        Ok(())
+    }
+
     /// A session has lost its transport.
     pub(super) fn park(&mut self, now: Now, key: Key, rank: Rank) {
         self.registry.park(key, rank);
