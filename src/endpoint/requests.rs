@@ -23,8 +23,7 @@ impl Endpoint {
     /// When there is no such cancel any more, or the answer cannot be sent.
     pub fn confirm_cancel(&mut self, now: Now, request: &Request, reason: Option<String>) -> Result<(), AnswerError> {
         let now = self.tick(now);
-        let key = self.registry.key_of(&request.session).ok_or(AnswerError::UnknownRequest)?;
-        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        let (key, member) = self.asking(request)?;
         member.session.confirm_cancel(now, request.id, reason)?;
         self.serve(now, key);
         Ok(())
@@ -37,8 +36,7 @@ impl Endpoint {
     /// When there is no such query any more, or the answer cannot be sent.
     pub fn respond_jobs(&mut self, now: Now, request: &Request, page: JobPage) -> Result<(), AnswerError> {
         let now = self.tick(now);
-        let key = self.registry.key_of(&request.session).ok_or(AnswerError::UnknownRequest)?;
-        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        let (key, member) = self.asking(request)?;
         member.session.respond_jobs(now, request.id, page)?;
         self.serve(now, key);
         Ok(())

@@ -11,7 +11,7 @@ use super::idempotency::{Entry, IdempotencyKeys};
 use super::job_record::JobRecord;
 use super::jobs::Asker;
 use super::queue::Charge;
-use super::registry::Key;
+use super::registry::{Key, Member};
 use super::work::{AskState, Asked};
 use crate::session::{AnswerError, RequestId};
 use crate::time::Now;
@@ -32,8 +32,7 @@ impl Endpoint {
     /// directory does not take the job. The job is not registered then.
     pub fn accept_job(&mut self, now: Now, request: &Request, mut accepted: JobAccepted) -> Result<(), AcceptError> {
         let now = self.tick(now);
-        let key = self.registry.key_of(&request.session).ok_or(AnswerError::UnknownRequest)?;
-        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        let (key, member) = self.asking(request)?;
         let principal = member.session.principal().clone();
         let asked = member.work.as_mut().and_then(|work| work.asked(request.id)).ok_or(AnswerError::UnknownRequest)?;
         if !matches!(asked.state, AskState::Told) {
@@ -78,8 +77,7 @@ impl Endpoint {
     /// When there is no such request any more, or the code is none of the draft's.
     pub fn refuse(&mut self, now: Now, request: &Request, error: WireError) -> Result<(), AnswerError> {
         let now = self.tick(now);
-        let key = self.registry.key_of(&request.session).ok_or(AnswerError::UnknownRequest)?;
-        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        let (key, member) = self.asking(request)?;
         member.session.fail_request(now, request.id, error)?;
         self.answered(now, key, request.id);
         self.serve(now, key);
@@ -247,6 +245,13 @@ impl Endpoint {
         for asked in submits {
             self.free_key(now, &principal, asked);
         }
+    }
+
+    /// Whose request it is.
+    pub(super) fn asking(&mut self, request: &Request) -> Result<(Key, &mut Member), AnswerError> {
+        let key = self.registry.key_of(&request.session).ok_or(AnswerError::UnknownRequest)?;
+        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        Ok((key, member))
     }
 
     pub(super) fn request(&self, key: Key, id: RequestId) -> Option<Request> {

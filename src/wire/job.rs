@@ -134,15 +134,7 @@ impl JobAccepted {
     /// As much of it as may be sent under these features.
     pub(crate) fn within(mut self, features: &FeatureSet) -> JobAccepted {
         self.lease = self.lease.within(features);
-        if !features.contains(Feature::LeaseExpiresAt) {
-            self.lease_constraints = None;
-        }
-        if !features.contains(Feature::CostBudget) {
-            self.budget = None;
-        }
-        if !features.contains(Feature::ProvisionedCredentials) {
-            self.credentials = None;
-        }
+        withhold(features, &mut self.lease_constraints, &mut self.budget, &mut self.credentials);
         self
     }
 
@@ -150,6 +142,18 @@ impl JobAccepted {
     pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
         authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())
     }
+}
+
+/// Takes out what may not be sent under these features.
+fn withhold(
+    features: &FeatureSet,
+    constraints: &mut Option<LeaseConstraints>,
+    budget: &mut Option<Budget>,
+    credentials: &mut Option<Vec<Credential>>,
+) {
+    constraints.take_if(|_| !features.contains(Feature::LeaseExpiresAt));
+    budget.take_if(|_| !features.contains(Feature::CostBudget));
+    credentials.take_if(|_| !features.contains(Feature::ProvisionedCredentials));
 }
 
 fn authority_features(
@@ -397,15 +401,7 @@ impl JobSubscribed {
     /// As much of it as may be sent under these features.
     pub(crate) fn within(mut self, features: &FeatureSet) -> JobSubscribed {
         self.lease = self.lease.within(features);
-        if !features.contains(Feature::LeaseExpiresAt) {
-            self.lease_constraints = None;
-        }
-        if !features.contains(Feature::CostBudget) {
-            self.budget = None;
-        }
-        if !features.contains(Feature::ProvisionedCredentials) {
-            self.credentials = None;
-        }
+        withhold(features, &mut self.lease_constraints, &mut self.budget, &mut self.credentials);
         self
     }
 
