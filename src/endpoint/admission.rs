@@ -211,7 +211,7 @@ impl Endpoint {
             Some((key, member))
         }) else {
             let frame = attempt.refuse(now, ResumeRefused::expired());
-            return Err(self.refuse_resume(now, conn, &grant.principal, RefusedBecause::Token, frame));
+            return Err(self.refuse_resume(now, conn, None, &grant.principal, RefusedBecause::Token, frame));
         };
         let old = member.conn;
         let is_unheard = old.is_some_and(|old| self.owes_welcome(key, old));
@@ -223,7 +223,9 @@ impl Endpoint {
             Err(refused) => {
                 let reason = refused.reason();
                 member.session.replace_agents(last_agents);
-                return Err(self.refuse_resume(now, conn, &grant.principal, reason, refused.into_message(now)));
+                let session = member.session.session_id().cloned();
+                let frame = refused.into_message(now);
+                return Err(self.refuse_resume(now, conn, session, &grant.principal, reason, frame));
             }
         };
         let session_id = member.session.session_id().cloned();
@@ -245,13 +247,14 @@ impl Endpoint {
         &mut self,
         now: Now,
         conn: ConnId,
+        session: Option<SessionId>,
         principal: &Principal,
         reason: RefusedBecause,
         frame: Bytes,
     ) -> AdmitError {
         self.counters.resumes_refused += 1;
         self.counters.handshakes_failed += 1;
-        self.note(Some(conn), None, Some(principal), Audited::ResumeRefused(reason));
+        self.note(Some(conn), session.as_ref(), Some(principal), Audited::ResumeRefused(reason));
         self.leave(now, conn, [frame]);
         AdmitError::ResumeRefused(reason)
     }

@@ -32,6 +32,9 @@ pub struct Adopted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdoptError {
+    /// Nobody is let in any more.
+    #[error("the endpoint is shutting down")]
+    ShuttingDown,
     /// The session is here, and no older than that.
     #[error("the session is here already, in generation {0}")]
     IsHere(u64),
@@ -73,6 +76,9 @@ impl Endpoint {
     /// When it is here already, what the store gave is no session, or there is no place.
     pub fn adopt(&mut self, now: Now, adoption: Adoption) -> Result<Adopted, AdoptError> {
         let now = self.tick(now);
+        if self.is_shutting_down {
+            return Err(AdoptError::ShuttingDown);
+        }
         let Adoption { generation, state, events, jobs } = adoption;
         let id = state.session.session_id().clone();
         let principal = state.session.principal().clone();

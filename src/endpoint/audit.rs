@@ -18,7 +18,7 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// The transport, where it was about one.
     pub conn: Option<ConnId>,
-    /// The session, where there was one.
+    /// The session, where there was one: of a refused resume the one whose token was presented, also by somebody else.
     pub session: Option<SessionId>,
     /// Whose session; of a refused handshake, who the application said that it was.
     pub principal: Option<Principal>,

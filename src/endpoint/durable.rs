@@ -145,7 +145,7 @@ impl Endpoint {
         let key = self.registry.key_of(session);
         if let Some(key) = key {
             if let Some(member) = self.registry.get_mut(key) {
-                member.session.expel(now, CloseReason::Fenced);
+                member.session.expel(now, CloseReason::Fenced, None);
             }
             self.serve(now, key);
         }

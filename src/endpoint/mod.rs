@@ -480,7 +480,9 @@ impl Endpoint {
             Some(Stage::Fresh) => has_room,
             // What came behind the first message is kept, but not much of it.
             Some(Stage::Judging(judging)) => judging.held.is_empty(),
-            Some(Stage::Leaving(_)) | None => false,
+            // What still comes is ignored, and its end is noticed.
+            Some(Stage::Leaving(_)) => true,
+            None => false,
         }
     }
 }

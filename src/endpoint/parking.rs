@@ -9,8 +9,9 @@ use crate::time::{Instant, Now};
 use crate::wire::{Principal, SessionId};
 
 impl Endpoint {
-    /// Ends a session at once, whatever it holds: the client's resume will be refused. Its transport, if it has one, is closed
-    /// without a word; see [`shutdown`](Endpoint::shutdown) for a polite end. Says whether there was such a session.
+    /// Ends a session at once, whatever it holds: the client's resume will be refused. On its transport, if it has one, it is
+    /// told `session.bye` with the reason `evicted`, and nothing that waits to be sent before it: see
+    /// [`shutdown`](Endpoint::shutdown) for that. Says whether there was such a session.
     pub fn evict(&mut self, now: Now, session: &SessionId) -> bool {
         let now = self.tick(now);
         let key = self.registry.key_of(session);
@@ -111,7 +112,7 @@ impl Endpoint {
         self.counters.evicted(limit);
         self.note_session(key, Audited::Evicted(limit));
         if let Some(member) = self.registry.get_mut(key) {
-            member.session.expel(now, CloseReason::Evicted);
+            member.session.expel(now, CloseReason::Evicted, Some("evicted"));
         }
         self.serve(now, key);
     }

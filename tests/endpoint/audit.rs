@@ -114,8 +114,13 @@ fn d14_every_resume_and_every_takeover_is_on_record() {
     let thief = world.raw();
     world.say(thief, &resume_hello("mallory", QUIET, &session(1), &token(2), 0));
     let refused = Audited::ResumeRefused(RefusedBecause::Principal);
-    let expected = record(world.conn(thief), None, Some(principal("mallory")), refused);
-    assert_eq!(taken(&mut world), [expected], "with the name of who tried");
+    let expected = record(world.conn(thief), Some(session(1)), Some(principal("mallory")), refused);
+    assert_eq!(taken(&mut world), [expected], "with the name of who tried, and whose token it is");
+    let guesser = world.raw();
+    world.say(guesser, &resume_hello("mallory", QUIET, &session(1), &token(99), 0));
+    let expected =
+        record(world.conn(guesser), None, Some(principal("mallory")), Audited::ResumeRefused(RefusedBecause::Token));
+    assert_eq!(taken(&mut world), [expected], "a token that nobody knows is no session's");
 }
 
 #[test]

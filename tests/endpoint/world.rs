@@ -14,7 +14,7 @@ use arcp_proto::endpoint::{
     Applicant, AuditRecord, Audited, ConnId, Counters, Endpoint, EndpointConfig, EndpointEvent, PublishError,
     Published, Request,
 };
-use arcp_proto::referee::{Finding, Referee, Rule, Side};
+use arcp_proto::referee::{Finding, Referee, Side};
 use arcp_proto::wire::{
     AgentInfo, Credentials, ErrorCode, JobAccepted, JobId, JobResult, JobSubmit, PeerInfo, Principal, RawJson,
     ResumeToken, SessionId, WireError,
@@ -1018,14 +1018,10 @@ impl World {
 }
 
 impl Judge {
-    /// A client is not charged with what its link, or a test, has done; a runtime not with an error that is about no
-    /// message and says so, lest it fail the client's oldest request (D12).
+    /// A client is not charged with what its link, or a test, has done.
     fn take(&mut self, links: &[Link], found: Vec<Finding>) {
         let is_excused = |conn: u64| links.get(conn as usize).is_some_and(|link| link.client_is_excused);
-        let counts = |finding: &Finding| match finding.side {
-            Side::Client => !is_excused(finding.conn),
-            Side::Runtime => finding.rule != Rule::ErrorMisnamed || finding.detail != "none",
-        };
+        let counts = |finding: &Finding| finding.side == Side::Runtime || !is_excused(finding.conn);
         self.findings.extend(found.into_iter().filter(counts).map(|finding| format!("{finding:?}")));
     }
 }

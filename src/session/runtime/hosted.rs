@@ -8,7 +8,7 @@ use super::super::event::RuntimeEvent;
 use super::super::role::Machine;
 use super::Runtime;
 use crate::time::{Instant, Now};
-use crate::wire::AgentInfo;
+use crate::wire::{AgentInfo, Bye, MessageType};
 
 impl Session<Runtime> {
     /// The next event and what it costs: it counts as unpolled until [`release`](Session::release) (D43).
@@ -63,9 +63,14 @@ impl Session<Runtime> {
         self.role.hold_after = seq;
     }
 
-    /// Ends the session, whose place is needed or which lives elsewhere now.
-    pub(crate) fn expel(&mut self, now: Now, reason: CloseReason) {
+    /// Ends the session, whose place is needed or which lives elsewhere now; with `session.bye` on its transport, where
+    /// there is something to say (A14).
+    pub(crate) fn expel(&mut self, now: Now, reason: CloseReason, bye: Option<&str>) {
         self.tick(now);
+        if let Some(bye) = bye.filter(|_| self.phase().is_attached()) {
+            let frame = self.shared.frame(MessageType::SessionBye, &Bye::because(bye));
+            self.shared.outbox.set_farewell([frame]);
+        }
         self.end(reason);
         self.set_timers();
     }
