@@ -102,6 +102,7 @@ fn message(session: usize, name: &str, payload: serde_json::Value) -> Bytes {
 fn drain(endpoint: &mut Endpoint, now: Now) {
     while endpoint.poll_transmit(now).is_some() {}
     while endpoint.poll_event().is_some() {}
+    while endpoint.poll_close().is_some() {}
 }
 
 /// Whoever is sent a ping shows that it lives.
@@ -296,7 +297,9 @@ fn time_all(criterion: &mut Criterion) {
             b.iter(|| {
                 let hello = hello(Some((n, token)));
                 token += 1;
-                counted_resume(&mut endpoint, now, hello, grant(n, token))
+                let sent = counted_resume(&mut endpoint, now, hello, grant(n, token));
+                drain(&mut endpoint, now);
+                sent
             });
         });
         conns.clear();

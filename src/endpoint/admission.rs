@@ -1,6 +1,7 @@
 //! From a transport's first message to a session on it (D9, D13-D15).
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Display;
@@ -16,7 +17,7 @@ use super::event::{Applicant, EndpointEvent, ResumeWish};
 use super::registry::Key;
 use crate::session::{Grant, Hello, Opening, Refusal, RefusedBecause, ResumeAttempt, ResumeRefused};
 use crate::time::{Instant, Now};
-use crate::wire::{ErrorCode, Principal, SessionId, WireError};
+use crate::wire::{AgentInfo, ErrorCode, MAX_ID_LEN, Principal, SessionId, WireError};
 
 /// A client that was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,26 @@ pub struct Admitted {
     pub session: SessionId,
     /// The session was here before, and goes on.
     pub resumed: bool,
+}
+
+/// The longest resume token that is granted, in bytes.
+const MAX_TOKEN_LEN: usize = 1_024;
+
+/// Why no client could take the grant.
+fn flaw_of(grant: &Grant, is_new: bool, max_frame: usize) -> Option<&'static str> {
+    let len_of = |agent: &AgentInfo| {
+        let versions = agent.versions.iter().map(|version| version.len() + 3).sum::<usize>();
+        agent.name.len() + versions + agent.default.as_ref().map_or(0, String::len) + 48
+    };
+    if is_new && !(1..=MAX_ID_LEN).contains(&grant.session_id.as_str().len()) {
+        Some("a session id has 1 to 256 bytes")
+    } else if !(1..=MAX_TOKEN_LEN).contains(&grant.resume_token.reveal().len()) {
+        Some("a resume token has 1 to 1024 bytes")
+    } else if grant.agents.iter().map(len_of).sum::<usize>() > max_frame / 2 {
+        Some("the agents do not fit half a frame")
+    } else {
+        None
+    }
 }
 
 impl Opening {
@@ -50,10 +71,13 @@ impl Endpoint {
         let Some(Stage::Judging(judging)) = self.conns.get(conn).map(|conn| &conn.stage) else {
             return Err(AdmitError::NobodyWaits);
         };
+        let is_new = matches!(judging.opening, Some(Opening::Hello(_)));
+        if let Some(why) = flaw_of(&grant, is_new, self.config.runtime.limits.max_frame) {
+            return Err(AdmitError::BadGrant(why));
+        }
         if self.registry.by_token(&grant.resume_token.digest()).is_some() {
             return Err(AdmitError::TokenTaken);
         }
-        let is_new = matches!(judging.opening, Some(Opening::Hello(_)));
         if is_new && self.registry.key_of(&grant.session_id).is_some() {
             return Err(AdmitError::SessionIdTaken(grant.session_id));
         }
@@ -66,7 +90,8 @@ impl Endpoint {
         }
     }
 
-    /// Turns a client away, for example with UNAUTHENTICATED. The transport will be closed.
+    /// Turns a client away, for example with UNAUTHENTICATED. The transport will be closed. A code that is none of the
+    /// draft's is sent as INTERNAL_ERROR where the error is retryable, else as INVALID_REQUEST (D11).
     ///
     /// # Errors
     ///

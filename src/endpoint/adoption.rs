@@ -148,9 +148,11 @@ impl Endpoint {
         jobs: Vec<JobState>,
     ) -> (Vec<JobId>, Vec<(JobId, InsertError)>) {
         let (mut live, mut refused) = (Vec::new(), Vec::new());
+        let highest = self.registry.get(key).map_or(0, |member| member.session.last_event_seq());
         for JobState { mut record, key: kept, stream } in jobs {
             let job = record.job_id.clone();
             record.session = Some(session.clone());
+            record.last_event_seq = record.last_event_seq.min(highest);
             let principal = record.principal.clone();
             let has_ended = record.status.is_terminal();
             if let Err(error) = self.register_job(now, record, Some(key)) {

@@ -81,7 +81,8 @@ pub struct EndpointConfig {
     /// Who answers `session.list_jobs`.
     pub listing: Listing,
     /// Ask for one submit of a session at a time, so that they are answered in the order in which they came: several
-    /// clients take a `job.accepted` for the answer to their oldest submit. True.
+    /// clients take a `job.accepted` for the answer to their oldest submit. True. One that is never answered
+    /// keeps the later ones of its session waiting.
     pub submits_in_order: bool,
     /// Whether sessions outlive the process.
     pub durability: Durability,

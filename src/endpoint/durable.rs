@@ -174,6 +174,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether the session can outlive this process.
+    pub(super) fn is_durable(&self, key: Key) -> bool {
+        self.registry.get(key).is_some_and(|member| member.durable.is_some())
+    }
+
     /// What is not stored may not leave.
     fn hold_back(&mut self, key: Key) {
         let Some(member) = self.registry.get_mut(key) else { return };

@@ -20,7 +20,11 @@ pub enum AdmitError {
     /// The grant's resume token is taken: tokens are minted once. Nobody was answered: grant another.
     #[error("the resume token is taken: grant another")]
     TokenTaken,
+    /// No client could take the grant. Nobody was answered: grant another.
+    #[error("no client could take the grant: {0}")]
+    BadGrant(&'static str),
     /// The session could not be resumed. The client was told, and its transport will be closed (D14).
+    /// [`Busy`](RefusedBecause::Busy) is our own fault: too many of its events wait to be polled.
     #[error("the session cannot be resumed: {0}")]
     ResumeRefused(RefusedBecause),
     /// There is no place for another session. The client was told, and its transport will be closed.

@@ -52,6 +52,8 @@ pub struct Request {
     /// Whose request it is.
     pub session: SessionId,
     pub(super) id: RequestId,
+    /// Of the session's life here: it may have been elsewhere, and come back with other requests.
+    pub(super) serial: u64,
 }
 
 /// For logs.
@@ -150,13 +152,15 @@ pub enum EndpointEvent {
         /// The session.
         session: SessionId,
     },
-    /// A session has ended. Jobs go on.
+    /// A session has ended. Jobs go on: here, save where the session can go on elsewhere.
     Closed {
         /// The session.
         session: SessionId,
         /// Why.
         reason: CloseReason,
-        /// Its jobs that have not ended: from now on only subscribers hear of them, and only the application cancels them.
+        /// Its jobs that have not ended. From now on only subscribers hear of them, and only the application cancels them. But
+        /// where the session lives elsewhere ([`Fenced`](CloseReason::Fenced)), or was shut down and is stored, they are no
+        /// longer this process's: stop them, for another carries them on, and nothing can be published of them here.
         jobs: Vec<JobId>,
     },
 }

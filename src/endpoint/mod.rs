@@ -106,12 +106,16 @@
 //! # use Transport as _;
 //! ```
 //!
-//! - [`wants_input`](Endpoint::wants_input) says whether to go on reading from a transport (D43).
+//! - [`wants_input`](Endpoint::wants_input) says whether to go on reading from a transport (D43): ask before each read, and
+//!   again after events were polled.
 //! - A call from elsewhere, such as a [`publish`](Endpoint::publish) by a job, gives messages to send and may move the deadline:
 //!   it wakes the driver that waits.
 //! - [`poll_audit`](Endpoint::poll_audit) gives what an operator logs. Nobody has to poll it.
 //! - [`set_writable`](Endpoint::set_writable) is how a full socket pushes back: as long as a transport is not writable, its
 //!   session keeps its events within its window, and its emitters are told `Blocked`.
+//!
+//! *History* (§7.6) is what the submitter has not acknowledged yet, for that is what its replay buffer holds: often nothing,
+//! and of a job that has ended its status and no more. Whoever needs the past keeps it.
 //!
 //! The life of a transport is drawn at [`ConnId`], that of a session at [`Phase`](crate::Phase).
 //!
@@ -165,6 +169,11 @@
 //! lives in one place. Until that write it may believe that it has the session, and with `BeforeTransmit` its client hears
 //! nothing from it meanwhile that the store does not have. Subscribers whose own sessions are there can: write the changes of
 //! one round in one transaction where that matters.
+//!
+//! **Stopping a process** whose sessions are stored: stop the jobs, [`shutdown_all`](Endpoint::shutdown_all), and turn the loop
+//! until nothing is left to be sent or stored. `shutdown` and a lost transport leave a session in the store, to go on
+//! elsewhere; so does a client's goodbye, for its resume window. What expired or was [evicted](Endpoint::evict) is over there,
+//! too.
 //!
 //! What is not stored: events that wait to be polled, requests without an answer (the client repeats a submit under
 //! its `idempotency_key`, and an accepted one is stored with its job), and how long the process was gone: a resume window goes
@@ -418,7 +427,9 @@ impl Endpoint {
     }
 
     /// Whether a transport can take more. While it cannot, `poll_transmit` gives nothing for it, and what there is to say
-    /// waits in its session, within the session's limits: a client that does not read costs no more than that.
+    /// waits in its session, within the session's limits: a client that does not read costs no more than that. It costs
+    /// it as long as it shows that it lives; one without `heartbeat` need not, and then only the driver or
+    /// [`evict`](Endpoint::evict) ends it.
     pub fn set_writable(&mut self, conn: ConnId, is_writable: bool) {
         if let Some(state) = self.conns.get_mut(conn) {
             state.is_writable = is_writable;
@@ -434,7 +445,13 @@ impl Endpoint {
     /// The next event for the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<EndpointEvent> {
-        let (event, charge) = self.events.pop()?;
+        let (event, charge) = loop {
+            let (event, charge) = self.events.pop()?;
+            // Nobody waits for a verdict on a transport that is gone.
+            if !matches!(&event, EndpointEvent::Authenticate(applicant) if !self.is_judged(applicant.conn)) {
+                break (event, charge);
+            }
+        };
         if let Some(charge) = charge
             && let Some(member) = self.registry.same(charge.key, charge.serial)
         {
@@ -444,7 +461,8 @@ impl Endpoint {
         Some(event)
     }
 
-    /// The next transport to be closed, once what `poll_transmit` gave for it is written. It is forgotten here.
+    /// The next transport to be closed, once what `poll_transmit` gave for it is written. It is forgotten here: a driver that
+    /// does not ask keeps them all.
     #[must_use]
     pub fn poll_close(&mut self) -> Option<ConnId> {
         while let Some(conn) = self.closing.pop_front() {
@@ -572,6 +590,10 @@ impl Endpoint {
             member.session.handle_timeout(now);
         }
         self.serve(now, key);
+    }
+
+    fn is_judged(&self, conn: ConnId) -> bool {
+        matches!(self.conns.get(conn).map(|conn| &conn.stage), Some(Stage::Judging(_)))
     }
 
     fn key_on(&self, conn: ConnId) -> Option<Key> {

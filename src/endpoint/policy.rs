@@ -23,7 +23,7 @@ pub enum Scope {
 ///
 /// Two steps, because they cost differently: the scope says in whose jobs to look at all, and is asked for once; the checks
 /// by job come after it and can only take away. Answers should be the same for the same question while a client goes
-/// from page to page.
+/// from page to page. None of them may panic: the request that asked would stay without an answer.
 ///
 /// ```
 /// use arcp_proto::wire::Principal;

@@ -85,7 +85,8 @@ impl Endpoint {
         published
     }
 
-    /// Ends a job well (§7.3). Towards sessions without `result_chunk` it goes without `result_id` (D33).
+    /// Ends a job well (§7.3). **It can be `Blocked`, too**: then try again on
+    /// [`Writable`](super::EndpointEvent::Writable), or the job never ends for anybody. Towards sessions without `result_chunk` it goes without `result_id` (D33).
     ///
     /// # Errors
     ///
@@ -101,7 +102,7 @@ impl Endpoint {
         Ok(published)
     }
 
-    /// Ends a job otherwise (§7.3).
+    /// Ends a job otherwise (§7.3). It can be `Blocked` like [`finish`](Endpoint::finish).
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use super::queue::Charge;
 use super::registry::Key;
 use crate::session::{AnswerError, RequestId};
 use crate::time::Now;
-use crate::wire::{ErrorCode, JobId, JobPage, JobQuery, WireError};
+use crate::wire::{ErrorCode, JobId, JobPage, JobQuery, JobStatus, WireError};
 
 impl Endpoint {
     /// Takes up a [`Cancel`](EndpointEvent::Cancel) (§7.4). The job's end, with CANCELLED, is the application's to publish, by
@@ -20,10 +20,18 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// When there is no such cancel any more, or the answer cannot be sent.
+    /// When there is no such cancel any more, or the answer cannot be sent; and when the job has ended meanwhile by anything but
+    /// CANCELLED: the cancel is still open then, to be [refused](Endpoint::refuse) with INVALID_REQUEST.
     pub fn confirm_cancel(&mut self, now: Now, request: &Request, reason: Option<String>) -> Result<(), AnswerError> {
         let now = self.tick(now);
         let (key, member) = self.asking(request)?;
+        if let Some(job) = member.session.cancel_of(request.id).cloned() {
+            let status = self.jobs.directory.get(&job).map(|job| &job.status);
+            if status.is_none_or(|status| status.is_terminal() && *status != JobStatus::Cancelled) {
+                return Err(AnswerError::Invalid("the job has ended otherwise: refuse the cancel"));
+            }
+        }
+        let (_, member) = self.asking(request)?;
         member.session.confirm_cancel(now, request.id, reason)?;
         self.serve(now, key);
         Ok(())

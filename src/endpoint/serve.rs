@@ -121,6 +121,7 @@ impl Endpoint {
 
     fn closed(&mut self, now: Now, key: Key, session: SessionId, reason: CloseReason) {
         let is_fenced = reason == CloseReason::Fenced;
+        let goes_on_elsewhere = is_fenced || (reason == CloseReason::Shutdown && self.is_durable(key));
         self.counters.closed += 1;
         self.counters.fenced += u64::from(is_fenced);
         self.note_session(key, Audited::Closed(reason.clone()));
@@ -132,7 +133,7 @@ impl Endpoint {
         let mut jobs = self.orphan_jobs(key);
         self.tell_writable(now, session.clone(), blocked);
         jobs.retain(|job| self.jobs.audiences.contains_key(job));
-        if is_fenced {
+        if goes_on_elsewhere {
             for job in &jobs {
                 self.let_go(job);
             }

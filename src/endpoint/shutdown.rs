@@ -19,8 +19,11 @@ impl Endpoint {
         key.is_some()
     }
 
-    /// Ends all sessions so, turns away whoever asks to be let in, and lets nobody in any more. The endpoint is done when
-    /// [`connection_count`](Endpoint::connection_count) is zero.
+    /// Ends all sessions so, turns away whoever asks to be let in, and lets nobody in any more. Stop the jobs before, where
+    /// sessions are stored: others carry them on. Then turn the loop until [`connection_count`](Endpoint::connection_count) is
+    /// `(0, 0)` and [`has_unstored`](Endpoint::has_unstored) is false; that takes no longer than
+    /// [`RuntimeConfig::close_timeout`](crate::RuntimeConfig::close_timeout), then
+    /// [`EndpointConfig::farewell_timeout`](super::EndpointConfig::farewell_timeout), and the store.
     pub fn shutdown_all(&mut self, now: Now, reason: &str) {
         let now = self.tick(now);
         self.is_shutting_down = true;

@@ -250,12 +250,13 @@ impl Endpoint {
     /// Whose request it is.
     pub(super) fn asking(&mut self, request: &Request) -> Result<(Key, &mut Member), AnswerError> {
         let key = self.registry.key_of(&request.session).ok_or(AnswerError::UnknownRequest)?;
-        let member = self.registry.get_mut(key).ok_or(AnswerError::UnknownRequest)?;
+        let member = self.registry.same(key, request.serial).ok_or(AnswerError::UnknownRequest)?;
         Ok((key, member))
     }
 
     pub(super) fn request(&self, key: Key, id: RequestId) -> Option<Request> {
-        Some(Request { session: self.registry.get(key)?.session.session_id()?.clone(), id })
+        let member = self.registry.get(key)?;
+        Some(Request { session: member.session.session_id()?.clone(), id, serial: member.serial })
     }
 
     /// What an event cost its session is free again, for nobody has to poll it.

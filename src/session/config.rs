@@ -232,7 +232,7 @@ pub struct RuntimeConfig {
     pub limits: Limits,
     /// The heartbeat interval, in whole seconds from one to a day; the rest is cut off. 30 s (A7).
     pub heartbeat_interval: Duration,
-    /// How long a session can be resumed once its transport is lost, in whole seconds of at least one. 600 s (A4).
+    /// How long a session can be resumed once its transport is lost, in whole seconds from one to 136 years. 600 s (A4).
     pub resume_window: Duration,
     /// How long, counted from the same loss, events that nobody acknowledged are kept beyond the window. 24 h (D18).
     pub retention: Duration,
@@ -301,7 +301,7 @@ impl RuntimeConfig {
     }
 
     pub(super) fn resume_window_seconds(&self) -> u64 {
-        self.resume_window.as_secs().max(1)
+        self.resume_window.as_secs().clamp(1, u32::MAX.into())
     }
 }
 

@@ -168,3 +168,33 @@ fn d11_the_application_may_refuse_a_cancel_and_the_job_goes_on() {
     world.publish(&job, "on").unwrap();
     assert_eq!(world.take_heard(alice, &job), ["on"]);
 }
+
+#[test]
+fn d37_a_cancel_is_not_confirmed_of_a_job_that_ended_otherwise_meanwhile() {
+    let mut world = by_hand(Endpoint::new(config()));
+    let alice = world.connect(client("alice"));
+    let job = world.submit(alice);
+    let request = world.request(alice, |client, now| client.cancel(now, &job, None));
+    let [(asked, ..)] = &take_cancels(&mut world)[..] else { panic!("one cancel") };
+    world.finish(&job).unwrap();
+    let confirmed = world.endpoint.confirm_cancel(world.now, asked, None);
+    assert!(matches!(confirmed, Err(AnswerError::Invalid(_))), "{confirmed:?}");
+    // It is still open.
+    let error = WireError::new(ErrorCode::InvalidRequest, "the job has ended");
+    world.endpoint.refuse(world.now, asked, error).unwrap();
+    world.flush();
+    assert_eq!(world.told_of(alice, request).code(), ErrorCode::InvalidRequest);
+}
+
+#[test]
+fn d37_a_job_may_end_as_cancelled_before_the_cancel_is_confirmed() {
+    let mut world = by_hand(Endpoint::new(config()));
+    let alice = world.connect(client("alice"));
+    let job = world.submit(alice);
+    let request = world.request(alice, |client, now| client.cancel(now, &job, None));
+    let [(asked, ..)] = &take_cancels(&mut world)[..] else { panic!("one cancel") };
+    world.endpoint.fail(world.now, &job, failure(ErrorCode::Cancelled)).unwrap();
+    world.endpoint.confirm_cancel(world.now, asked, None).unwrap();
+    world.flush();
+    assert!(matches!(world.told_of(alice, request), Told::Cancelled));
+}

@@ -830,7 +830,7 @@ impl Cluster {
                     self.nodes[node].workers.remove(job_id);
                 }
             }
-            EndpointEvent::Closed { reason: CloseReason::Fenced, jobs, .. } => {
+            EndpointEvent::Closed { reason: CloseReason::Fenced | CloseReason::Shutdown, jobs, .. } => {
                 for job in jobs {
                     self.nodes[node].workers.remove(job);
                 }

@@ -517,8 +517,11 @@ fn d32_a_session_that_was_shut_down_is_resumed_elsewhere() {
     cluster.peers[alice].is_keen = false;
     let now = cluster.now;
     cluster.nodes[0].ep().shutdown_all(now, "maintenance");
-    cluster.work(0, &job);
+    // The job is the next one's: what was said of it here would be said twice.
+    let published = cluster.nodes[0].ep().publish(now, &job, "log", &serde_json::json!({}));
+    assert_eq!(published, Err(arcp_proto::endpoint::PublishError::UnknownJob));
     cluster.flush();
+    assert!(!cluster.nodes[0].ep().has_unstored());
     assert_eq!(cluster.nodes[0].ep().connection_count(), (0, 0));
     let closed = cluster.peers[alice].events.last();
     assert!(matches!(closed, Some(ClientEvent::Closed(CloseReason::PeerClosed { .. }))), "{closed:?}");
@@ -529,6 +532,9 @@ fn d32_a_session_that_was_shut_down_is_resumed_elsewhere() {
     cluster.resume_at(alice, 1);
     assert!(cluster.is_open(alice), "{:?}", cluster.peers[alice].events);
     assert_eq!(cluster.peers[alice].session.phase(), Phase::Open);
+    cluster.work_until(&job, ITEMS);
+    // Two of them again: nothing was marked as processed in its snapshot (D28).
+    assert_eq!(cluster.heard(alice, &job)[2..], whole_job());
 }
 
 #[test]

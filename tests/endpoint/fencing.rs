@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arcp_proto::endpoint::{
-    Adoption, Change, ConnId, Durability, Endpoint, EndpointConfig, EndpointEvent, JobState, SessionState,
+    AcceptError, Adoption, Change, ConnId, Durability, Endpoint, EndpointConfig, EndpointEvent, JobState, SessionState,
 };
 use arcp_proto::wire::{Credentials, JobAccepted, JobId, JobSubmit, PeerInfo, Principal, RawJson, ResumeToken};
-use arcp_proto::{Client, ClientConfig, CloseReason, Grant, Now, RuntimeConfig, Session};
+use arcp_proto::{AnswerError, Client, ClientConfig, CloseReason, Grant, Now, RuntimeConfig, Session};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -202,4 +202,36 @@ fn d30_a_job_whose_last_event_is_freed_keeps_its_place_elsewhere() {
     let mut elsewhere = endpoint();
     elsewhere.adopt(world.now, world.store.adoption(2)).unwrap();
     assert_eq!(elsewhere.jobs().get(&JobId::from("job_1")).unwrap().last_event_seq, 3);
+}
+
+#[test]
+fn d8_an_answer_to_a_session_s_life_before_does_not_answer_its_life_now() {
+    let mut world = World::new();
+    world.client.submit(world.now, &JobSubmit::new("risky", RawJson::empty_object())).unwrap();
+    while let Some(frame) = world.client.poll_transmit(world.now) {
+        world.endpoint.handle_input(world.now, world.conn, frame);
+    }
+    let Some(EndpointEvent::Submit { request: late, .. }) = world.endpoint.poll_event() else { panic!("no submit") };
+    // It was elsewhere, and is back, and asks for something else.
+    world.endpoint.adopt(world.now, world.store.adoption(3)).unwrap();
+    world.client.handle_disconnect(world.now);
+    world.client.resume(world.now).unwrap();
+    world.conn = world.endpoint.connect(world.now);
+    let conn = world.conn;
+    world.exchange(conn);
+    world.client.submit(world.now, &JobSubmit::new("harmless", RawJson::empty_object())).unwrap();
+    while let Some(frame) = world.client.poll_transmit(world.now) {
+        world.endpoint.handle_input(world.now, conn, frame);
+    }
+    let asked = std::iter::from_fn(|| world.endpoint.poll_event());
+    let now = asked.filter_map(|event| match event {
+        EndpointEvent::Submit { request, submit, .. } => Some((request, submit.agent)),
+        _ => None,
+    });
+    let [(now, agent)] = &now.collect::<Vec<_>>()[..] else { panic!("one submit") };
+    assert_eq!((now.to_string(), &agent[..]), (late.to_string(), "harmless"), "they look alike");
+    let accepted = |id: &str| JobAccepted::new(JobId::from(id), "any@1", world.now.wall);
+    let answered = world.endpoint.accept_job(world.now, &late, accepted("job_late"));
+    assert_eq!(answered, Err(AcceptError::Answer(AnswerError::UnknownRequest)));
+    world.endpoint.accept_job(world.now, now, accepted("job_2")).unwrap();
 }

@@ -1,8 +1,8 @@
 //! From a transport's first byte to a session on it, or to its end (D9, D11).
 
 use arcp_proto::endpoint::{AdmitError, Audited, EndpointConfig, EndpointEvent};
-use arcp_proto::wire::{ErrorCode, FrameFault, JobId, WireError};
-use arcp_proto::{ClientEvent, CloseReason, Feature, FeatureSet};
+use arcp_proto::wire::{AgentInfo, ErrorCode, FrameFault, JobId, ResumeToken, SessionId, WireError};
+use arcp_proto::{ClientEvent, CloseReason, Feature, FeatureSet, Grant};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -454,6 +454,19 @@ fn d3_a_grant_whose_id_or_token_is_taken_answers_nobody_and_another_does() {
     let mut grant = world.app.grant(principal("bob"));
     grant.resume_token = token(1);
     assert_eq!(world.endpoint.admit(now, conn, grant), Err(AdmitError::TokenTaken));
+    let spoil: [fn(&mut Grant); 5] = [
+        |grant| grant.session_id = SessionId::from(""),
+        |grant| grant.session_id = SessionId::from("s".repeat(257)),
+        |grant| grant.resume_token = ResumeToken::new(""),
+        |grant| grant.resume_token = ResumeToken::new("t".repeat(1_025)),
+        |grant| grant.agents = [AgentInfo::new("a".repeat(600_000), ["1"])].into(),
+    ];
+    for spoil in spoil {
+        let mut grant = world.app.grant(principal("bob"));
+        spoil(&mut grant);
+        let admitted = world.endpoint.admit(now, conn, grant);
+        assert!(matches!(admitted, Err(AdmitError::BadGrant(_))), "{admitted:?}");
+    }
     world.flush();
     assert!(world.heard(link).is_empty() && !world.is_closed(link), "nobody was answered");
     world.admit_next();

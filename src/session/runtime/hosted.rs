@@ -5,10 +5,11 @@ use alloc::sync::Arc;
 use super::super::Session;
 use super::super::error::{CloseReason, DetachReason};
 use super::super::event::RuntimeEvent;
+use super::super::requests::RequestId;
 use super::super::role::Machine;
 use super::Runtime;
 use crate::time::{Instant, Now};
-use crate::wire::{AgentInfo, Bye, MessageType};
+use crate::wire::{AgentInfo, Bye, JobId, MessageType};
 
 impl Session<Runtime> {
     /// The next event and what it costs: it counts as unpolled until [`release`](Session::release) (D43).
@@ -99,6 +100,12 @@ impl Session<Runtime> {
     /// When the client last sent, or was sent, anything but heartbeats.
     pub(crate) fn used_at(&self) -> Instant {
         self.role.used_at
+    }
+
+    /// The job that an open cancel is about.
+    pub(crate) fn cancel_of(&self, request: RequestId) -> Option<&JobId> {
+        let pending = self.role.pendings.get(request)?;
+        pending.job_id.as_ref().filter(|_| pending.message == MessageType::JobCancel)
     }
 
     /// Only what nobody acknowledged keeps it (D18).
