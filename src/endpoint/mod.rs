@@ -1,6 +1,6 @@
 //! Many sessions: transports, authentication, resume by token, takeover, limits, jobs listed and fanned out.
 //!
-//! An [`Endpoint`] is what a runtime has in place of a heap of [`Session`]s: as pure as these, and under the
+//! An [`Endpoint`] is what a runtime has in place of a heap of [`Session`](crate::Session)s: as pure as these, and under the
 //! [same four sentences](crate#the-contract). It reads the first message of each transport, asks the application who that
 //! is, gives the client a session or finds the one that its resume token belongs to, and wakes whoever is due. It keeps the
 //! directory of jobs, answers `session.list_jobs` and `job.subscribe` from it under a [`Policy`], and gives what is
@@ -180,6 +180,17 @@
 //! on with what was left of it. Keys are known where their sessions are: a *new* session of the same principal, on another
 //! machine than the one that took the job, does not find them.
 
+// | room | what is in it |
+// |---|---|
+// | `drive`, `transmit`, `look` | what a driver calls, what goes out on which transport, the getters |
+// | `connection`, `admission` | transports, and who is let in on them (D9, D13-D15) |
+// | `registry`, `parking`, `limit`, `deadlines` | all sessions, who has to go, who is woken when |
+// | `serve`, `queue`, `event`, `audit` | what sessions tell, and what is told of it |
+// | `jobs`, `work`, `submit`, `requests`, `publish`, `subscribe`, `history` | jobs and who hears of them, seen from the job and from the session |
+// | `directory`, `job_record`, `job_order`, `page`, `cursor`, `policy` | the jobs that can be listed, by whom (D30) |
+// | `idempotency`, `fingerprint`, `result_stream` | the same submit twice (D41), results in pieces (D42) |
+// | `durable`, `stored`, `adoption`, `shutdown` | sessions that outlive the process, or end with it |
+// | `config`, `error` | what the user decides, and got wrong |
 mod admission;
 mod adoption;
 mod audit;
@@ -188,6 +199,7 @@ mod connection;
 mod cursor;
 mod deadlines;
 mod directory;
+mod drive;
 mod durable;
 mod error;
 mod event;
@@ -198,6 +210,7 @@ mod job_order;
 mod job_record;
 mod jobs;
 mod limit;
+mod look;
 mod page;
 mod parking;
 mod policy;
@@ -217,8 +230,6 @@ mod work;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::fmt;
-
-use bytes::Bytes;
 
 pub use admission::Admitted;
 pub use adoption::{AdoptError, Adopted};
@@ -243,13 +254,12 @@ use self::idempotency::IdempotencyKeys;
 use self::jobs::Jobs;
 use self::queue::EventQueue;
 use self::registry::{Key, Registry};
-use crate::session::{DetachReason, Runtime, Session};
+use crate::session::DetachReason;
 use crate::time::{Instant, Now};
-use crate::wire::{FrameFault, Principal, SessionId};
 
 /// All sessions of a runtime, and the transports that carry them. [The module's page](self) has the loop that drives it.
 ///
-/// Its methods are of the same four kinds as a [`Session`]'s: `handle_*` take in what happened outside and never fail,
+/// Its methods are of the same four kinds as a [`Session`](crate::Session)'s: `handle_*` take in what happened outside and never fail,
 /// `poll_*` give out what is to be done, commands say by their `Err` what was wrong and then have changed nothing (but
 /// where they say otherwise), the rest are getters.
 #[derive(Clone)]
@@ -332,238 +342,6 @@ impl Endpoint {
     pub fn with_policy(mut self, policy: impl Policy + 'static) -> Endpoint {
         self.jobs.policy = Arc::new(policy);
         self
-    }
-}
-
-/// In: what happened outside.
-impl Endpoint {
-    /// A new transport. Whoever is behind it has [`EndpointConfig::handshake_timeout`] to say so (D9).
-    ///
-    /// Where there are too many such already ([`EndpointConfig::opening_connections`]), the order to close it is given at
-    /// once.
-    #[must_use = "what comes from the transport is handed in under this id"]
-    pub fn connect(&mut self, now: Now) -> ConnId {
-        let now = self.tick(now);
-        self.counters.connections += 1;
-        let is_full = self.conns.opening() >= self.config.opening_connections;
-        let conn = self.conns.insert();
-        if self.is_shutting_down {
-            self.refuse_for_shutdown(now, conn);
-        } else if is_full {
-            self.counters.evicted(Limit::OpeningConnections);
-            self.leave(now, conn, []);
-        } else {
-            self.set_conn_deadline(conn, now.mono + self.config.handshake_timeout);
-        }
-        conn
-    }
-
-    /// One whole message came off a transport.
-    ///
-    /// What comes from a transport that was given up is ignored: so late bytes of an old one never reach a session that
-    /// was resumed on another (D15).
-    pub fn handle_input(&mut self, now: Now, conn: ConnId, message: Bytes) {
-        let now = self.tick(now);
-        match self.conns.get(conn).map(|conn| &conn.stage) {
-            Some(Stage::Fresh) => self.receive_opening(now, conn, message),
-            Some(Stage::Judging(_)) => self.hold(now, conn, message),
-            Some(Stage::Attached(key)) => self.receive(now, *key, message),
-            Some(Stage::Leaving(_)) | None => {}
-        }
-    }
-
-    /// A frame came that the driver's framing could not hand over, such as a line over its limit (D39).
-    pub fn handle_malformed(&mut self, now: Now, conn: ConnId, fault: FrameFault) {
-        let now = self.tick(now);
-        match self.conns.get(conn).map(|conn| &conn.stage) {
-            Some(Stage::Attached(key)) => {
-                let key = *key;
-                if let Some(member) = self.registry.get_mut(key) {
-                    member.session.handle_malformed(now, fault);
-                }
-                self.serve(now, key);
-            }
-            Some(Stage::Fresh | Stage::Judging(_)) => self.spoil(now, conn, fault),
-            Some(Stage::Leaving(_)) | None => {}
-        }
-    }
-
-    /// Bytes came from a transport, but no whole message yet: the peer lives (D21).
-    pub fn handle_activity(&mut self, now: Now, conn: ConnId) {
-        let now = self.tick(now);
-        if let Some(key) = self.key_on(conn) {
-            if let Some(member) = self.registry.get_mut(key) {
-                member.session.handle_activity(now);
-            }
-            self.serve(now, key);
-        }
-    }
-
-    /// A transport is gone. Told of one that was given up already, it does nothing.
-    pub fn handle_disconnect(&mut self, now: Now, conn: ConnId) {
-        let now = self.tick(now);
-        let key = self.key_on(conn);
-        self.forget_conn(conn);
-        if let Some(key) = key {
-            if let Some(member) = self.registry.get_mut(key) {
-                member.session.handle_disconnect(now);
-            }
-            // Which transport it was goes on record there.
-            self.serve(now, key);
-        }
-    }
-
-    /// Time has passed. Safe to call early, late and twice; it costs as much as there are deadlines that are due. A driver
-    /// feeds what it has read before it calls this (D21).
-    pub fn handle_timeout(&mut self, now: Now) {
-        let now = self.tick(now);
-        while let Some(sleeper) = self.deadlines.due(now.mono) {
-            match sleeper {
-                Sleeper::Conn(slot) => self.conn_timed_out(now, slot),
-                Sleeper::Directory => self.directory_timed_out(now),
-                Sleeper::Session(key) => self.session_timed_out(now, key),
-            }
-        }
-    }
-
-    /// Whether a transport can take more. While it cannot, `poll_transmit` gives nothing for it, and what there is to say
-    /// waits in its session, within the session's limits: a client that does not read costs no more than that. It costs
-    /// it as long as it shows that it lives; one without `heartbeat` need not, and then only the driver or
-    /// [`evict`](Endpoint::evict) ends it.
-    pub fn set_writable(&mut self, conn: ConnId, is_writable: bool) {
-        if let Some(state) = self.conns.get_mut(conn) {
-            state.is_writable = is_writable;
-            if is_writable {
-                self.queue_conn(conn);
-            }
-        }
-    }
-}
-
-/// Out: what is to be done.
-impl Endpoint {
-    /// The next event for the application.
-    #[must_use]
-    pub fn poll_event(&mut self) -> Option<EndpointEvent> {
-        let (event, charge) = loop {
-            let (event, charge) = self.events.pop()?;
-            // Nobody waits for a verdict on a transport that is gone.
-            if !matches!(&event, EndpointEvent::Authenticate(applicant) if !self.is_judged(applicant.conn)) {
-                break (event, charge);
-            }
-        };
-        if let Some(charge) = charge
-            && let Some(member) = self.registry.same(charge.key, charge.serial)
-        {
-            member.session.release(charge.cost);
-            self.set_session_deadline(charge.key);
-        }
-        Some(event)
-    }
-
-    /// The next transport to be closed, once what `poll_transmit` gave for it is written. It is forgotten here: a driver that
-    /// does not ask keeps them all.
-    #[must_use]
-    pub fn poll_close(&mut self) -> Option<ConnId> {
-        while let Some(conn) = self.closing.pop_front() {
-            if self.conns.get(conn).is_some() {
-                self.forget_conn(conn);
-                return Some(conn);
-            }
-        }
-        None
-    }
-
-    /// The next record for the operator's log.
-    #[must_use]
-    pub fn poll_audit(&mut self) -> Option<AuditRecord> {
-        self.audit.pop()
-    }
-
-    /// When to call [`handle_timeout`](Endpoint::handle_timeout), if nothing else happens before. Reading it costs the same
-    /// at all times.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.earliest()
-    }
-
-    /// Whether to go on reading from a transport. False while its session, or all together, leave too much unpolled (D43).
-    #[must_use]
-    pub fn wants_input(&self, conn: ConnId) -> bool {
-        let has_room = self.has_room();
-        match self.conns.get(conn).map(|conn| &conn.stage) {
-            Some(Stage::Attached(key)) => {
-                has_room && self.registry.get(*key).is_some_and(|member| member.session.wants_input())
-            }
-            Some(Stage::Fresh) => has_room,
-            // What came behind the first message is kept, but not much of it.
-            Some(Stage::Judging(judging)) => judging.held.is_empty(),
-            // What still comes is ignored, and its end is noticed.
-            Some(Stage::Leaving(_)) => true,
-            None => false,
-        }
-    }
-}
-
-/// Getters.
-impl Endpoint {
-    /// A session, to look at.
-    #[must_use]
-    pub fn session(&self, id: &SessionId) -> Option<&Session<Runtime>> {
-        self.registry.by_id(id).map(|member| &member.session)
-    }
-
-    /// All sessions, in no order that means anything.
-    pub fn sessions(&self) -> impl Iterator<Item = &Session<Runtime>> {
-        self.registry.iter().map(|member| &member.session)
-    }
-
-    /// How many sessions there are, parked ones among them.
-    #[must_use]
-    pub fn session_count(&self) -> usize {
-        self.registry.len()
-    }
-
-    /// How many sessions a principal has, parked ones among them.
-    #[must_use]
-    pub fn session_count_of(&self, principal: &Principal) -> usize {
-        self.registry.sessions_of(principal)
-    }
-
-    /// How many sessions have no transport, and the bytes in their replay buffers.
-    #[must_use]
-    pub fn parked(&self) -> (usize, usize) {
-        (self.registry.parked(), self.registry.parked_bytes())
-    }
-
-    /// How many transports there are, and of how many the client is not known yet.
-    #[must_use]
-    pub fn connection_count(&self) -> (usize, usize) {
-        (self.conns.len(), self.conns.opening())
-    }
-
-    /// The transport that carries a session.
-    #[must_use]
-    pub fn conn_of(&self, session: &SessionId) -> Option<ConnId> {
-        self.registry.by_id(session)?.conn
-    }
-
-    /// The session that a transport carries.
-    #[must_use]
-    pub fn session_on(&self, conn: ConnId) -> Option<&SessionId> {
-        self.registry.get(self.key_on(conn)?)?.session.session_id()
-    }
-
-    /// What has been done since the endpoint was made.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// Audit records that were dropped because nobody polled them.
-    #[must_use]
-    pub fn audit_lost(&self) -> u64 {
-        self.audit.lost()
     }
 }
 
