@@ -15,37 +15,15 @@
 //! Memory: `--bytes N` fills a directory and prints the heap's bytes per job.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod heap;
+
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arcp_proto::endpoint::{DirectoryLimits, JobDirectory, JobRecord, OwnJobs, Policy, Scope};
 use arcp_proto::wire::{JobPage, JobQuery, JobStatus, Lease, Principal, TraceId};
 use arcp_proto::{Instant, Timestamp};
 use criterion::Criterion;
-
-/// Bytes that are on the heap.
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: all is handed on to the system's allocator, unchanged.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size(), Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static HEAP: Counting = Counting;
 
 fn alice() -> Principal {
     "alice".into()
@@ -150,9 +128,9 @@ fn run_once(count: usize) {
 }
 
 fn print_bytes(count: usize) {
-    let before = BYTES.load(Relaxed);
+    let before = heap::bytes();
     let jobs = directory(count);
-    let bytes = BYTES.load(Relaxed) - before;
+    let bytes = heap::bytes() - before;
     println!("{count} jobs, {} bytes a job ({} of them the record)", bytes / count, size_of::<JobRecord>());
     drop(jobs);
 }

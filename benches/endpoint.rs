@@ -12,11 +12,11 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod heap;
+
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arcp_proto::endpoint::{ConnId, Endpoint, EndpointConfig, EndpointEvent, Published, Receipt};
@@ -25,29 +25,6 @@ use arcp_proto::{Grant, Instant, Now, RuntimeConfig, Timestamp};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
 use serde::{Serialize, Serializer};
-
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: all is handed on to the system's allocator, unchanged.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size(), Relaxed);
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static HEAP: Counting = Counting;
 
 const START: Now = Now::new(Instant::from_millis(1_000_000), Timestamp::from_unix_millis(1_778_701_333_000));
 
@@ -209,9 +186,9 @@ fn audience(count: usize) -> (Endpoint, JobId) {
 
 /// What a session at rest takes of the heap, all that the endpoint keeps for it included.
 pub(crate) fn bytes_at_rest(count: usize) -> usize {
-    let before = BYTES.load(Relaxed);
+    let before = heap::bytes();
     let (endpoint, conns) = at_rest(count);
-    let used = BYTES.load(Relaxed) - before - conns.capacity() * size_of::<ConnId>();
+    let used = heap::bytes() - before - conns.capacity() * size_of::<ConnId>();
     assert_eq!((endpoint.session_count(), endpoint.connection_count()), (count, (count, 0)));
     used / count
 }
@@ -230,17 +207,17 @@ pub(crate) fn publish_costs(subscribers: usize, events: usize) -> PublishCosts {
     let (mut endpoint, job) = audience(subscribers);
     let now = after(Duration::from_secs(22));
     let body = Body(Cell::new(0));
-    let before = ALLOCATIONS.load(Relaxed);
+    let before = heap::allocations();
     let mut in_publish = 0;
     for _ in 0..events {
-        let before = ALLOCATIONS.load(Relaxed);
+        let before = heap::allocations();
         let published = counted_publish(&mut endpoint, now, &job, &body);
-        in_publish += ALLOCATIONS.load(Relaxed) - before;
+        in_publish += heap::allocations() - before;
         assert_eq!((published.subscribers, published.skipped), (subscribers, 0));
         assert!(matches!(published.submitter, Receipt::Recorded(_)));
         drain(&mut endpoint, now);
     }
-    let all = ALLOCATIONS.load(Relaxed) - before;
+    let all = heap::allocations() - before;
     let each = ((subscribers + 1) * events) as f64;
     PublishCosts { events, written: body.0.get(), to_publish: in_publish as f64 / each, until_sent: all as f64 / each }
 }

@@ -176,7 +176,7 @@ impl Endpoint {
 
     /// Whether the session can outlive this process.
     pub(super) fn is_durable(&self, key: Key) -> bool {
-        self.registry.get(key).is_some_and(|member| member.durable.is_some())
+        self.registry.durable(key).is_some()
     }
 
     /// What is not stored may not leave.
@@ -202,7 +202,7 @@ impl Endpoint {
     }
 
     fn state_changes_from(&mut self, key: Key, queued: u32) {
-        if let Some(durable) = self.registry.get_mut(key).and_then(|member| member.durable.as_mut()) {
+        if let Some(durable) = self.registry.durable_mut(key) {
             durable.awaited_from = durable.awaited_from.min(queued);
             self.hold_back(key);
             self.queue_change(key);
@@ -211,7 +211,7 @@ impl Endpoint {
 
     /// The session's state has changed; it is stored when there is time.
     pub(super) fn state_aged(&mut self, key: Key) {
-        if let Some(durable) = self.registry.get_mut(key).and_then(|member| member.durable.as_mut()) {
+        if let Some(durable) = self.registry.durable_mut(key) {
             durable.is_stale = true;
             self.queue_change(key);
         }
@@ -223,7 +223,7 @@ impl Endpoint {
             return;
         }
         let submitter = self.jobs.audiences.get(job).and_then(|audience| audience.submitter);
-        let durable = submitter.and_then(|key| self.registry.get_mut(key)?.durable.as_mut());
+        let durable = submitter.and_then(|key| self.registry.durable_mut(key));
         if let Some(durable) = durable {
             durable.jobs.insert(job.clone());
         }
@@ -237,7 +237,7 @@ impl Endpoint {
         let session = self.jobs.stored_with.remove(job);
         let key = session.and_then(|session| self.registry.key_of(&session));
         if let Some(key) = key
-            && let Some(durable) = self.registry.get_mut(key).and_then(|member| member.durable.as_mut())
+            && let Some(durable) = self.registry.durable_mut(key)
         {
             durable.jobs.remove(job);
             durable.forgotten_jobs.push(job.clone());
@@ -248,7 +248,7 @@ impl Endpoint {
     /// Whether a welcome waits for the store. It must not leave before a farewell either, and no farewell without it: then
     /// the transport is closed without a word, and the token that the client presented stays good (D3).
     pub(super) fn owes_welcome(&self, key: Key, conn: ConnId) -> bool {
-        let durable = self.registry.get(key).and_then(|member| member.durable.as_ref());
+        let durable = self.registry.durable(key);
         let is_held = durable.is_some_and(|durable| durable.may_leave() == 0);
         let is_welcomed = self.conns.get(conn).is_none_or(|conn| conn.is_welcomed);
         self.config.durability == Durability::BeforeTransmit && is_held && !is_welcomed
@@ -290,7 +290,8 @@ impl Endpoint {
         durable.given = member.session.last_event_seq();
         let freed = durable.floor + 1..=member.session.replay_floor();
         // With its last event the store would lose where the job stands in the sequence.
-        for job in member.work.iter().flat_map(|work| &work.submitted) {
+        let submitted = member.work.iter().filter(|_| !freed.is_empty()).flat_map(|work| &work.submitted);
+        for job in submitted {
             if self.jobs.directory.get(job).is_some_and(|record| freed.contains(&record.last_event_seq)) {
                 durable.jobs.insert(job.clone());
             }
@@ -315,7 +316,7 @@ impl Endpoint {
 
     /// A session ends: the last that the store hears of it. One that was shut down can be resumed elsewhere (D32).
     pub(super) fn last_change(&mut self, key: Key, reason: &CloseReason) {
-        let durable = self.registry.get_mut(key).and_then(|member| member.durable.as_mut());
+        let durable = self.registry.durable_mut(key);
         let Some(durable) = durable.filter(|_| *reason != CloseReason::Fenced) else { return };
         let is_over = *reason != CloseReason::Shutdown;
         // With what is left of its window now.

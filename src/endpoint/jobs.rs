@@ -171,17 +171,14 @@ impl Endpoint {
     /// The job lives on another machine, or comes from there anew: all that stays of it here is who waits for it.
     pub(super) fn let_go(&mut self, job: &JobId) {
         if let Some(Audience { submitter, subscribers, .. }) = self.jobs.audiences.remove(job) {
-            if let Some(work) = submitter.and_then(|key| self.registry.get_mut(key)?.work.as_mut()) {
-                work.submitted.remove(job);
-                work.blocked.remove(job);
-            }
+            self.end_submission(submitter, job);
             if !subscribers.is_empty() {
                 self.jobs.awaited.entry(job.clone()).or_default().extend(subscribers);
             }
         }
         self.jobs.directory.remove(job);
         self.jobs.stored_with.remove(job);
-        self.jobs.forget(job);
+        self.jobs.keys.forget_job(job);
         self.set_directory_deadline();
     }
 
@@ -218,18 +215,23 @@ impl Endpoint {
     /// Sessions forget that they have to do with the job.
     fn disband(&mut self, job: &JobId) {
         let Some(audience) = self.jobs.audiences.get(job) else { return };
-        let subscribers = audience.subscribers.clone();
-        if let Some(work) = audience.submitter.and_then(|key| self.registry.get_mut(key)?.work.as_mut()) {
+        let (submitter, subscribers) = (audience.submitter, audience.subscribers.clone());
+        self.end_submission(submitter, job);
+        self.end_subscriptions(&subscribers, job);
+    }
+
+    /// The job is no longer one that its submitter has at work.
+    fn end_submission(&mut self, submitter: Option<Key>, job: &JobId) {
+        if let Some(work) = submitter.and_then(|key| self.registry.work_mut(key)) {
             work.submitted.remove(job);
             work.blocked.remove(job);
         }
-        self.end_subscriptions(&subscribers, job);
     }
 
     /// There is nothing more to hear of the job.
     pub(super) fn end_subscriptions(&mut self, subscribers: &[Key], job: &JobId) {
         for key in subscribers {
-            if let Some(work) = self.registry.get_mut(*key).and_then(|member| member.work.as_mut()) {
+            if let Some(work) = self.registry.work_mut(*key) {
                 work.subscribed.remove(job);
             }
             self.state_aged(*key);

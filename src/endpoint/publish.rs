@@ -209,11 +209,12 @@ impl Endpoint {
         let Some(audience) = self.jobs.audiences.get_mut(job) else { return (0, 0) };
         let mut subscribers = core::mem::take(&mut audience.subscribers);
         let closed = self.counters.closed;
-        let owner = self.jobs.directory.get(job).map(|record| record.principal.clone());
+        let is_private = emission.needs(Feature::ProvisionedCredentials);
+        let record = if is_private { self.jobs.directory.get(job) } else { None };
+        let owner = record.map(|record| record.principal.clone());
         let mut heard = 0;
         for key in &subscribers {
             let Some(member) = self.registry.get_mut(*key) else { continue };
-            let is_private = emission.needs(Feature::ProvisionedCredentials);
             if is_private && owner.as_ref() != Some(member.session.principal()) {
                 continue;
             }
@@ -236,7 +237,7 @@ impl Endpoint {
     }
 
     fn follows(&self, key: Key, job: &JobId) -> bool {
-        let work = self.registry.get(key).and_then(|member| member.work.as_ref());
+        let work = self.registry.work(key);
         work.is_some_and(|work| work.subscribed.contains(job))
     }
 }

@@ -149,6 +149,24 @@ impl Registry {
         self.get_mut(key).filter(|member| member.serial == serial)
     }
 
+    /// What the session has to do with jobs, if anything.
+    pub(super) fn work(&self, key: Key) -> Option<&Work> {
+        self.get(key)?.work.as_deref()
+    }
+
+    pub(super) fn work_mut(&mut self, key: Key) -> Option<&mut Work> {
+        self.get_mut(key)?.work.as_deref_mut()
+    }
+
+    /// The session's standing with the store, if it is stored.
+    pub(super) fn durable(&self, key: Key) -> Option<&Durable> {
+        self.get(key)?.durable.as_deref()
+    }
+
+    pub(super) fn durable_mut(&mut self, key: Key) -> Option<&mut Durable> {
+        self.get_mut(key)?.durable.as_deref_mut()
+    }
+
     pub(super) fn key_of(&self, id: &SessionId) -> Option<Key> {
         self.by_id.get(id).copied()
     }

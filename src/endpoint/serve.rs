@@ -142,7 +142,7 @@ impl Endpoint {
     }
 
     fn take_blocked(&mut self, key: Key) -> Vec<JobId> {
-        let work = self.registry.get_mut(key).and_then(|member| member.work.as_mut());
+        let work = self.registry.work_mut(key);
         work.map(|work| work.take_blocked()).unwrap_or_default()
     }
 

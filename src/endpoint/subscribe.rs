@@ -56,7 +56,7 @@ impl Endpoint {
 
     /// Says whether it was subscribed.
     pub(super) fn unsubscribe(&mut self, key: Key, job: &JobId) -> bool {
-        let work = self.registry.get_mut(key).and_then(|member| member.work.as_mut());
+        let work = self.registry.work_mut(key);
         if !work.is_some_and(|work| work.subscribed.remove(job)) {
             return false;
         }
@@ -68,7 +68,7 @@ impl Endpoint {
 
     /// The session no longer agrees on subscriptions (A5).
     pub(super) fn unsubscribe_all(&mut self, key: Key) {
-        let work = self.registry.get_mut(key).and_then(|member| member.work.as_mut());
+        let work = self.registry.work_mut(key);
         let jobs = work.map(|work| work.subscribed.clone()).unwrap_or_default();
         for job in jobs {
             self.unsubscribe(key, &job);
@@ -93,12 +93,12 @@ impl Endpoint {
 
     /// As its submitter, or because it subscribed.
     fn hears_of(&self, key: Key, job: &JobId) -> bool {
-        let work = self.registry.get(key).and_then(|member| member.work.as_ref());
+        let work = self.registry.work(key);
         work.is_some_and(|work| work.subscribed.contains(job) || work.submitted.contains(job))
     }
 
     fn has_no_place(&self, key: Key, job: &JobId) -> Option<WireError> {
-        let work = self.registry.get(key).and_then(|member| member.work.as_ref());
+        let work = self.registry.work(key);
         let of_session = work.map_or(0, |work| work.subscribed.len());
         let of_job = self.jobs.audiences.get(job).map_or(0, |audience| audience.subscribers.len());
         if of_session >= self.config.subscriptions_per_session {

@@ -96,6 +96,10 @@ impl<'a> About<'a> {
     pub(super) fn new(message: MessageType, job_id: Option<&'a str>) -> About<'a> {
         About { message, job_id, trace_id: None, event_seq: None }
     }
+
+    fn has_bad_job_id(&self) -> bool {
+        self.job_id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_LEN)
+    }
 }
 
 /// Whether every receiver would refuse the frame for its nesting (D39). Only what has so many brackets at all can be
@@ -171,7 +175,7 @@ impl Shared {
         limit: usize,
     ) -> Result<(ShortText, Bytes), Unsendable> {
         let (id, frame) = self.write(about, payload)?;
-        if about.job_id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_LEN) {
+        if about.has_bad_job_id() {
             Err(Unsendable::Invalid(BAD_JOB_ID))
         } else if is_too_deep(&frame) {
             Err(Unsendable::Invalid("it is nested deeper than 128"))
@@ -184,14 +188,11 @@ impl Shared {
 
     /// A frame around a payload that was written before, and was looked at then.
     pub(super) fn frame_around(&mut self, about: About<'_>, payload: &[u8], limit: usize) -> Result<Bytes, Unsendable> {
-        let About { message, job_id, trace_id, event_seq } = about;
-        if job_id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_LEN) {
+        if about.has_bad_job_id() {
             return Err(Unsendable::Invalid(BAD_JOB_ID));
         }
         let id = self.mint("msg");
-        let session_id = self.session_id.as_ref().map(SessionId::as_str);
-        let header = Header { id: id.as_str(), message, session_id, trace_id, job_id, event_seq };
-        let frame = encode_around(&header, payload);
+        let frame = encode_around(&self.header(&id, about), payload);
         if frame.len() > limit { Err(Unsendable::TooLarge { len: frame.len(), limit }) } else { Ok(frame) }
     }
 
@@ -200,11 +201,15 @@ impl Shared {
         about: About<'_>,
         payload: &P,
     ) -> Result<(ShortText, Bytes), serde_json::Error> {
-        let About { message, job_id, trace_id, event_seq } = about;
         let id = self.mint("msg");
-        let session_id = self.session_id.as_ref().map(SessionId::as_str);
-        let frame = encode(&Header { id: id.as_str(), message, session_id, trace_id, job_id, event_seq }, payload)?;
+        let frame = encode(&self.header(&id, about), payload)?;
         Ok((id, frame))
+    }
+
+    fn header<'a>(&'a self, id: &'a ShortText, about: About<'a>) -> Header<'a> {
+        let About { message, job_id, trace_id, event_seq } = about;
+        let session_id = self.session_id.as_ref().map(SessionId::as_str);
+        Header { id: id.as_str(), message, session_id, trace_id, job_id, event_seq }
     }
 
     /// The transport is given up, with `farewell` left to be sent.

@@ -13,36 +13,22 @@ use arcp_proto::endpoint::{
     EndpointEvent, JobState, Published, SessionState,
 };
 use arcp_proto::wire::{
-    Credentials, Envelope, ErrorCode, JobAccepted, JobError, JobId, JobResult, JobSubmit, PeerInfo, Principal, RawJson,
-    ResumeToken, SessionId, WireError,
+    Envelope, ErrorCode, JobAccepted, JobError, JobId, JobResult, JobSubmit, Principal, RawJson, ResumeToken,
+    SessionId, WireError,
 };
-use arcp_proto::{
-    AckPolicy, Client, ClientConfig, ClientEvent, CloseReason, Grant, Instant, Now, Phase, RuntimeConfig, Session,
-    Timestamp,
-};
+use arcp_proto::{AckPolicy, Client, ClientConfig, ClientEvent, CloseReason, Grant, Now, Phase, Session};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-pub(crate) fn start() -> Now {
-    Now::new(Instant::from_millis(1_000_000), Timestamp::from_unix_millis(1_778_701_333_000))
-}
-
-pub(crate) fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-pub(crate) fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
+use super::world;
+pub(crate) use super::world::{millis, secs, start};
 
 pub(crate) fn config(durability: Durability) -> EndpointConfig {
-    let runtime = RuntimeConfig::new(PeerInfo::new("my-runtime", "1.1.0"));
-    EndpointConfig { durability, ..EndpointConfig::new(runtime) }
+    EndpointConfig { durability, ..world::config() }
 }
 
 pub(crate) fn client(name: &str) -> ClientConfig {
-    ClientConfig::new(PeerInfo::new("my-app", "1.0.0"), Credentials::bearer(format!("secret-{name}")))
-        .with_ack_policy(AckPolicy::OnPoll)
+    world::client(name).with_ack_policy(AckPolicy::OnPoll)
 }
 
 /// One that acknowledges nothing by itself.
