@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Endpoint;
 use super::audit::Audited;
-use super::directory::InsertError;
+use super::error::InsertError;
 use super::limit::Limit;
 use super::policy::Sight;
 use super::registry::{Key, Rank};

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use slab::Slab;
 
+use super::error::{InsertError, SetLeaseError};
 use super::job_order::{JobOrder, Newest, Place, Slot, StatusSet, Stretch, is_known};
 use super::job_record::JobRecord;
 use crate::time::Instant;
@@ -44,39 +45,6 @@ impl Default for DirectoryLimits {
             merged_principals: 256,
         }
     }
-}
-
-/// Why a job was not taken in. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InsertError {
-    /// Its id is empty, or longer than [`MAX_ID_LEN`]: no message could name it.
-    #[error("the job's id is empty or longer than {MAX_ID_LEN} bytes")]
-    BadId,
-    /// There is a job of this id.
-    #[error("there is a job of this id")]
-    DuplicateId,
-    /// Its status is none of the draft's.
-    #[error("the job's status is not one of the protocol's")]
-    ForeignStatus,
-    /// It fits into no page, mostly for its lease.
-    #[error("the job's entry is longer than a page may be")]
-    TooLarge,
-    /// There are as many jobs as there may be, and all of them are alive.
-    #[error("the directory is full of live jobs")]
-    Full,
-}
-
-/// Why a lease was not changed. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SetLeaseError {
-    /// There is no such job.
-    #[error("there is no such job")]
-    NoSuchJob,
-    /// With it, the job would fit into no page.
-    #[error("the job's entry is longer than a page may be")]
-    TooLarge,
 }
 
 /// What came of a [`JobDirectory::set_status`].

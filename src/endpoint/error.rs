@@ -1,10 +1,9 @@
 //! Why an endpoint did not do what it was told.
 
-use super::directory::InsertError;
 use super::limit::Limit;
 use super::result_stream::StreamError;
 use crate::session::{AnswerError, RefusedBecause, SendError};
-use crate::wire::SessionId;
+use crate::wire::{MAX_ID_LEN, SessionId};
 
 /// Why a client was not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,4 +60,37 @@ pub enum PublishError {
     /// It does not fit the job's streamed result (D42).
     #[error(transparent)]
     Stream(#[from] StreamError),
+}
+
+/// Why a job was not taken in. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InsertError {
+    /// Its id is empty, or longer than [`MAX_ID_LEN`]: no message could name it.
+    #[error("the job's id is empty or longer than {MAX_ID_LEN} bytes")]
+    BadId,
+    /// There is a job of this id.
+    #[error("there is a job of this id")]
+    DuplicateId,
+    /// Its status is none of the draft's.
+    #[error("the job's status is not one of the protocol's")]
+    ForeignStatus,
+    /// It fits into no page, mostly for its lease.
+    #[error("the job's entry is longer than a page may be")]
+    TooLarge,
+    /// There are as many jobs as there may be, and all of them are alive.
+    #[error("the directory is full of live jobs")]
+    Full,
+}
+
+/// Why a lease was not changed. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetLeaseError {
+    /// There is no such job.
+    #[error("there is no such job")]
+    NoSuchJob,
+    /// With it, the job would fit into no page.
+    #[error("the job's entry is longer than a page may be")]
+    TooLarge,
 }
