@@ -1,4 +1,5 @@
 //! Features as they are named on a command line.
+#![allow(unreachable_pub, reason = "a module of several programs, reachable in each of them")]
 
 use arcp_proto::{Feature, FeatureSet};
 
