@@ -1,67 +1,68 @@
 //! A client over stdio, in blocking std with threads: the model of how to embed `Session<Client>`.
 //!
 //! ```text
-//! cargo run --example stdio_client -- --do 'submit echo {"hello":1}' --spawn target/debug/examples/stdio_runtime
+//! cargo run --example stdio_client -- --do 'submit echo {"hello":1}' --spawn cargo run --example stdio_runtime
 //! ```
 //!
-//! All that is decided is decided in one thread, the one of `main`: it owns the session, and nothing else touches it. Threads
-//! that read and write do only what blocks:
+//! All that is decided is decided in one thread, the one of `main`: it owns the session, and nothing else touches it. The
+//! others do only what blocks:
 //!
 //! ```text
-//!  reader ──lines──▶┐                               ┌──lines──▶ writer
-//!  stdin ─commands─▶┤ main: Operator, Session<Client>┤
-//!  signals ──flag──▶┘                               └──events─▶ stdout (stderr, where stdout is the wire)
+//!  reader ──messages─▶┐                                ┌─messages──▶ writer
+//!  stdin ──commands──▶┤ main: Operator, Session<Client> ┤
+//!  signals ──────────▶┘                                └──events───▶ stdout (stderr, where stdout is the wire)
 //! ```
 //!
 //! Each way is bounded: a peer that floods waits for us to read, and one that does not read stops neither the heartbeat nor
-//! Ctrl-C, for what it has not taken yet lies with the writer, and `poll_transmit` is not asked for more.
-
-use std::ffi::OsString;
-use std::io::{self, Read, Write};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-use arcp_proto::Clock;
-use arcp_proto::framing::{LineDecoder, LineTooLong, finish_line};
-use bytes::{Bytes, BytesMut};
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
-use client::{ClientOptions, Input, Next, Operator, read_stdin};
+//! Ctrl-C, for what it has not taken yet lies with the writer, and `poll_transmit` is not asked for more meanwhile.
 
 #[path = "demo/client/mod.rs"]
 mod client;
+#[path = "demo/ending.rs"]
+mod ending;
+#[path = "demo/feature_list.rs"]
+mod feature_list;
+#[path = "demo/lines.rs"]
+mod lines;
 
-/// How much is read at once.
-const CHUNK: usize = 16 << 10;
-/// How many notices may wait for `main`.
-const NOTICES: usize = 64;
-/// How many bytes may lie with the writer.
-const UNWRITTEN: usize = 256 << 10;
-/// How long a wire that is given up may take to write what it has, and its child to end.
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use arcp_proto::{Clock, Limits};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use client::{ClientOptions, Input, Next, Operator, read_stdin};
+use lines::{Lines, Told};
+
+/// What may wait for `main`; whoever brings more waits.
+const WAKES: usize = 16;
+/// How long a transport that is given up may take to write what it has, and its child to end.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// An ARCP client whose transport is standard input and output, one message a line.
+/// An ARCP client whose transport is standard input and output, one message a line
 ///
 /// Without --spawn that is its own: the commands are given by --do then, and events are written to the standard error. With
 /// --spawn it is that of a program that it starts, and events are written to the standard output.
 ///
 /// It exits with 1 if a command or a job failed, events were lost, or the session ended otherwise than by its own goodbye.
-#[derive(Parser, Debug)]
+#[derive(Parser)]
+#[command(version)]
 struct Options {
     #[command(flatten)]
     client: ClientOptions,
 
-    /// The program to start as the runtime, and its arguments: all the rest of the command line. It is started anew when
-    /// the connection is lost, so to be resumed it has to be the bridge to a runtime that lives on
+    /// The program to start as the runtime, and its arguments: all the rest of the command line
+    ///
+    /// It is started anew when the connection is lost, so to resume it has to be the bridge to a runtime that lives on.
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
     spawn: Option<Vec<OsString>>,
 }
@@ -82,54 +83,46 @@ fn main() -> ExitCode {
 }
 
 /// What wakes `main`.
-enum Notice {
-    /// Came from the wire of that number.
-    Heard(u64, Heard),
+enum Wake {
+    /// By the transport of that number.
+    Lines(Told<u64>),
     /// Something moved elsewhere: look.
-    Wake,
-}
-
-enum Heard {
-    Line(Bytes),
-    TooLong(LineTooLong),
-    /// A part of a line: the peer lives.
-    Part,
-    End,
+    Look,
 }
 
 struct Driver {
     clock: Clock,
     operator: Operator,
     /// The runtime, where it is ours to start.
-    command: Option<Vec<OsString>>,
-    wire: Option<Wire>,
+    spawn: Option<Vec<OsString>>,
+    transport: Option<Transport>,
     /// How many there were: what still comes of an older one is not fed in.
-    wires: u64,
+    transports: u64,
     /// Those that are being given up.
     ending: Vec<JoinHandle<()>>,
-    notices: Receiver<Notice>,
-    tell: SyncSender<Notice>,
+    woken: Receiver<Wake>,
+    wakes: SyncSender<Wake>,
     commands: Option<Receiver<Input>>,
     is_interrupted: Arc<AtomicBool>,
 }
 
 impl Driver {
     fn new(options: Options) -> io::Result<Driver> {
-        let (tell, notices) = mpsc::sync_channel(NOTICES);
-        let out: Box<dyn Write + Send> =
-            if options.spawn.is_some() { Box::new(io::stdout()) } else { Box::new(io::stderr()) };
-        let commands = options.client.commands.is_empty().then(|| listen_to_stdin(tell.clone()));
+        let Options { client, spawn } = options;
+        let (wakes, woken) = mpsc::sync_channel(WAKES);
+        let out: Box<dyn Write + Send> = if spawn.is_some() { Box::new(io::stdout()) } else { Box::new(io::stderr()) };
+        let commands = client.commands.is_empty().then(|| listen_to_stdin(wakes.clone()));
         let clock = Clock::new();
         Ok(Driver {
             clock,
-            operator: Operator::new(clock.now(), options.client, options.spawn.is_some(), out),
-            command: options.spawn,
-            wire: None,
-            wires: 0,
+            operator: Operator::new(clock.now(), client, spawn.is_some(), out),
+            spawn,
+            transport: None,
+            transports: 0,
             ending: Vec::new(),
-            is_interrupted: listen_to_signals(tell.clone())?,
-            notices,
-            tell,
+            is_interrupted: listen_to_signals(wakes.clone())?,
+            woken,
+            wakes,
             commands,
         })
     }
@@ -145,6 +138,7 @@ impl Driver {
                 Next::Wait => {
                     self.send();
                     if !self.take_command() {
+                        self.read_on();
                         let until = self.operator.poll_timeout();
                         self.wait(until.map_or(Duration::MAX, |at| self.clock.sleep_for(at)));
                     }
@@ -152,8 +146,8 @@ impl Driver {
                 Next::Over(code) => break code,
             }
         };
-        // Readers find nobody to tell anything, and end.
-        drop(self.notices);
+        // Whoever still reads finds nobody to tell, and ends.
+        drop(self.woken);
         for ending in self.ending {
             let _ = ending.join();
         }
@@ -164,16 +158,17 @@ impl Driver {
         self.ending.retain(|ending| !ending.is_finished());
         if !self.ending.is_empty() {
             // One child after the other: they may want the same port or file.
-            return self.wait(10 * LOOK);
+            return self.wait(LOOK);
         }
-        self.wires += 1;
-        let wire = match &self.command {
-            Some(command) => Wire::spawn(self.wires, command, &self.tell),
-            None => Ok(Wire::new(self.wires, io::stdin(), io::stdout(), None, &self.tell)),
+        self.transports += 1;
+        let (id, wakes) = (self.transports, &self.wakes);
+        let transport = match &self.spawn {
+            Some(command) => Transport::spawn(id, command, wakes),
+            None => Ok(Transport::start(id, (io::stdin(), io::stdout()), None, wakes)),
         };
-        match wire {
-            Ok(wire) => {
-                self.wire = Some(wire);
+        match transport {
+            Ok(transport) => {
+                self.transport = Some(transport);
                 self.operator.connected(self.clock.now());
             }
             Err(error) => self.operator.unreachable(self.clock.now(), &error),
@@ -181,31 +176,33 @@ impl Driver {
     }
 
     fn hang_up(&mut self) {
-        // The farewell, if there is one: it is little, whatever still waits before it.
-        self.send_up_to(usize::MAX);
-        if let Some(wire) = self.wire.take() {
-            self.ending.push(wire.close(self.tell.clone()));
+        let Some(mut transport) = self.transport.take() else { return };
+        // The farewell, if there is one: it is little, however much waits before it.
+        while let Some(message) = self.operator.session().poll_transmit(self.clock.now()) {
+            transport.lines.send(&message);
         }
+        transport.lines.flush();
+        self.ending.push(transport.close(self.wakes.clone()));
     }
 
+    /// Hands to the writer what there is, as long as it has room.
     fn send(&mut self) {
-        self.send_up_to(UNWRITTEN);
+        let Some(transport) = &mut self.transport else { return };
+        while transport.is_writable
+            && let Some(message) = self.operator.session().poll_transmit(self.clock.now())
+        {
+            transport.is_writable = transport.lines.send(&message);
+        }
+        transport.lines.flush();
     }
 
-    /// Hands to the writer what there is, while less than `limit` lies with it.
-    fn send_up_to(&mut self, limit: usize) {
-        let Some(wire) = &self.wire else { return };
-        while wire.unwritten.load(Ordering::Acquire) < limit {
-            let mut lines = Vec::new();
-            while lines.len() < CHUNK
-                && let Some(message) = self.operator.session().poll_transmit(self.clock.now())
-            {
-                finish_line(&message, &mut lines);
-            }
-            if lines.is_empty() {
-                return;
-            }
-            wire.write(lines);
+    /// Lets the reader go on, unless too much waits to be attended to (D43).
+    fn read_on(&mut self) {
+        if let Some(transport) = self.transport.as_mut().filter(|transport| transport.reader_waits)
+            && self.operator.session().wants_input()
+        {
+            transport.reader_waits = false;
+            transport.lines.read_on();
         }
     }
 
@@ -220,188 +217,128 @@ impl Driver {
         is_there
     }
 
-    /// Waits for a notice, then takes those that are there. What was read goes before the time (D21), but a peer that
-    /// never pauses does not stop the clock.
     fn wait(&mut self, time: Duration) {
-        let Ok(mut notice) = self.notices.recv_timeout(time) else { return };
-        for _ in 0..NOTICES {
-            self.hear(notice);
-            if !self.operator.session().wants_input() {
-                return;
-            }
-            let Ok(next) = self.notices.try_recv() else { return };
-            notice = next;
+        if let Ok(Wake::Lines(told)) = self.woken.recv_timeout(time) {
+            self.told(told);
         }
-        self.hear(notice);
     }
 
-    fn hear(&mut self, notice: Notice) {
-        let Notice::Heard(wire, heard) = notice else { return };
-        if self.wire.as_ref().is_none_or(|present| present.number != wire) {
-            return;
-        }
+    /// What was read is fed in before the operator looks at the clock (D21).
+    fn told(&mut self, told: Told<u64>) {
+        let id = match &told {
+            Told::Read { from: id, .. } | Told::Written { to: id, .. } | Told::Ended(id) => *id,
+        };
+        let Some(transport) = self.transport.as_mut().filter(|transport| transport.id == id) else { return };
         let (now, session) = (self.clock.now(), self.operator.session());
-        match heard {
-            Heard::Line(line) => session.handle_input(now, line),
-            Heard::TooLong(too_long) => session.handle_malformed(now, too_long.into()),
-            Heard::Part => session.handle_activity(now),
-            Heard::End => session.handle_disconnect(now),
+        match told {
+            Told::Read { messages, is_partial, .. } => {
+                for message in messages {
+                    match message {
+                        Ok(message) => session.handle_input(now, message),
+                        Err(too_long) => session.handle_malformed(now, too_long.into()),
+                    }
+                }
+                if is_partial {
+                    // A long message on its way is a sign of life.
+                    session.handle_activity(now);
+                }
+                transport.reader_waits = true;
+            }
+            Told::Written { bytes, .. } => transport.is_writable |= transport.lines.written(bytes),
+            Told::Ended(_) => session.handle_disconnect(now),
         }
     }
 }
 
-/// A byte stream each way, with a thread at each end.
-struct Wire {
-    number: u64,
-    lines: Sender<Vec<u8>>,
-    /// Bytes that the writer has and the peer has not taken.
-    unwritten: Arc<AtomicUsize>,
-    writer: JoinHandle<()>,
+/// Lines each way, and the program behind them, where it is ours.
+struct Transport {
+    id: u64,
+    lines: Lines,
+    is_writable: bool,
+    reader_waits: bool,
     child: Option<Child>,
+    /// Ends when the writer has.
+    written: Receiver<()>,
 }
 
-impl Wire {
-    fn spawn(number: u64, command: &[OsString], tell: &SyncSender<Notice>) -> io::Result<Wire> {
+impl Transport {
+    fn spawn(id: u64, command: &[OsString], wakes: &SyncSender<Wake>) -> io::Result<Transport> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // A terminal's Ctrl-C is for us alone: the runtime is to be there still when we say goodbye.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        // In a group of its own, a terminal's Ctrl-C does not reach it: it is to be there still when we say goodbye.
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn()?;
         match (child.stdout.take(), child.stdin.take()) {
-            (Some(from), Some(to)) => Ok(Wire::new(number, from, to, Some(child), tell)),
+            (Some(from), Some(to)) => Ok(Transport::start(id, (from, to), Some(child), wakes)),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
-    fn new(
-        number: u64,
-        from: impl Read + Send + 'static,
-        to: impl Write + Send + 'static,
+    fn start(
+        id: u64,
+        streams: (impl Read + Send + 'static, impl Write + Send + 'static),
         child: Option<Child>,
-        tell: &SyncSender<Notice>,
-    ) -> Wire {
-        let reader_tells = tell.clone();
-        // Nobody waits for the reader: it may be in a read that nothing ends.
-        thread::spawn(move || read(from, |heard| reader_tells.send(Notice::Heard(number, heard)).is_ok()));
-        let (lines, to_write) = mpsc::channel();
-        let unwritten = Arc::new(AtomicUsize::new(0));
-        let (left, tell) = (Arc::clone(&unwritten), tell.clone());
-        let writer = thread::spawn(move || {
-            if write(to, &to_write, &left, &tell).is_err() {
-                // The peer has gone. What it said before is perhaps still to be read, so the reader has the first word.
-                thread::sleep(GRACE / 2);
-                let _ = tell.send(Notice::Heard(number, Heard::End));
-            }
-        });
-        Wire { number, lines, unwritten, writer, child }
+        wakes: &SyncSender<Wake>,
+    ) -> Transport {
+        // A welcome may be long: it has the runtime's agents in it.
+        let limits = Limits { opening_frame: Limits::default().max_frame, ..Limits::default() };
+        let (writes, written) = mpsc::sync_channel(0);
+        let close = move || {
+            drop(writes);
+            // If it could not write, the peer has gone; but what that said before may be unread: the reader tells first.
+            thread::sleep(GRACE / 2);
+        };
+        let lines = Lines::start(id, streams, &limits, wakes, Wake::Lines, close);
+        Transport { id, lines, is_writable: true, reader_waits: false, child, written }
     }
 
-    fn write(&self, lines: Vec<u8>) {
-        self.unwritten.fetch_add(lines.len(), Ordering::AcqRel);
-        // A writer that failed has told, or will.
-        let _ = self.lines.send(lines);
-    }
-
-    /// Lets the writer finish and the child end by itself, which finds the end of its input. If that takes too long the
-    /// child is killed. Nothing waits meanwhile; and nothing of it is left behind.
-    fn close(self, tell: SyncSender<Notice>) -> JoinHandle<()> {
-        let Wire { lines, writer, mut child, .. } = self;
+    /// Lets the writer finish, and the child end by itself at the end of its input. A child that takes too long is killed.
+    /// Nobody has to wait for it until the end.
+    fn close(self, wakes: SyncSender<Wake>) -> JoinHandle<()> {
+        let Transport { lines, child, written, .. } = self;
         drop(lines);
         thread::spawn(move || {
-            let mut time = Duration::ZERO;
-            let has_ended = |child: &mut Option<Child>| {
-                child.as_mut().map_or(writer.is_finished(), |child| !matches!(child.try_wait(), Ok(None)))
-            };
-            while time < GRACE && !has_ended(&mut child) {
-                thread::sleep(LOOK);
-                time += LOOK;
-            }
             if let Some(mut child) = child {
+                let mut time = Duration::ZERO;
+                while time < GRACE && matches!(child.try_wait(), Ok(None)) {
+                    thread::sleep(LOOK);
+                    time += LOOK;
+                }
                 let _ = child.kill();
                 let _ = child.wait();
+            } else {
+                let _ = written.recv_timeout(GRACE);
             }
-            let _ = tell.try_send(Notice::Wake);
+            look(&wakes);
         })
     }
 }
 
-/// Reads lines until the end, or until nobody wants more.
-fn read(mut from: impl Read, tell: impl Fn(Heard) -> bool) {
-    let mut decoder = LineDecoder::default();
-    loop {
-        let mut chunk = BytesMut::zeroed(CHUNK);
-        let len = match from.read(&mut chunk) {
-            Ok(len) => len,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => 0,
-        };
-        chunk.truncate(len);
-        decoder.push(chunk.freeze());
-        while let Some(line) = if len == 0 { decoder.finish() } else { decoder.next_line() } {
-            if !tell(line.map_or_else(Heard::TooLong, Heard::Line)) {
-                return;
-            }
-        }
-        if len == 0 {
-            tell(Heard::End);
-            return;
-        }
-        if decoder.has_partial_line() && !tell(Heard::Part) {
-            return;
-        }
-    }
-}
-
-/// Writes lines until no more come.
-fn write(
-    mut to: impl Write,
-    lines: &Receiver<Vec<u8>>,
-    unwritten: &AtomicUsize,
-    tell: &SyncSender<Notice>,
-) -> io::Result<()> {
-    for lines in lines {
-        to.write_all(&lines)?;
-        to.flush()?;
-        let before = unwritten.fetch_sub(lines.len(), Ordering::AcqRel);
-        if before >= UNWRITTEN && before - lines.len() < UNWRITTEN {
-            wake(tell);
-        }
-    }
-    Ok(())
-}
-
-/// If there is no place for the notice, `main` is not asleep.
-fn wake(tell: &SyncSender<Notice>) {
-    let _ = tell.try_send(Notice::Wake);
+/// If there is no place for it, `main` is awake.
+fn look(wakes: &SyncSender<Wake>) {
+    let _ = wakes.try_send(Wake::Look);
 }
 
 /// Commands, one at a time: the next is read when this one was taken.
-fn listen_to_stdin(tell: SyncSender<Notice>) -> Receiver<Input> {
+fn listen_to_stdin(wakes: SyncSender<Wake>) -> Receiver<Input> {
     let (commands, inputs) = mpsc::sync_channel(1);
     thread::spawn(move || {
         read_stdin(|input| {
             let is_wanted = commands.send(input).is_ok();
-            wake(&tell);
+            look(&wakes);
             is_wanted
         });
     });
     inputs
 }
 
-/// The first signal is a wish, the second an order: `main` may be where nothing reaches it. A child finds its input closed.
-fn listen_to_signals(tell: SyncSender<Notice>) -> io::Result<Arc<AtomicBool>> {
+/// The first signal is a wish; the second does not ask `main`, which may be where nothing reaches it.
+fn listen_to_signals(wakes: SyncSender<Wake>) -> io::Result<Arc<AtomicBool>> {
     let is_interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&is_interrupted);
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::spawn(move || {
-        for (earlier, _) in signals.forever().enumerate() {
-            if earlier > 0 {
-                std::process::exit(1);
-            }
-            flag.store(true, Ordering::Relaxed);
-            wake(&tell);
-        }
-    });
+    ending::on_signal(move || {
+        flag.store(true, Ordering::Relaxed);
+        look(&wakes);
+    })?;
     Ok(is_interrupted)
 }

@@ -3,3 +3,6 @@
 #[allow(dead_code, unreachable_pub, missing_docs)]
 #[path = "../examples/demo/client/mod.rs"]
 mod client;
+#[allow(unreachable_pub, missing_docs)]
+#[path = "../examples/demo/feature_list.rs"]
+mod feature_list;

@@ -26,11 +26,10 @@
 //! | `results` | whether the parts of a streamed result add up |
 //! | `progress_bar` | what somebody who watches a terminal sees |
 //! | `backoff` | when to try again |
+#![allow(unreachable_pub, reason = "a module of several programs, reachable in each of them")]
 
 mod backoff;
 mod command;
-#[path = "../feature_list.rs"]
-mod feature_list;
 mod jobs;
 mod operator;
 mod options;

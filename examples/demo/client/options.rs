@@ -5,7 +5,7 @@ use arcp_proto::{ClientConfig, Farewell, FeatureSet, GapPolicy};
 use clap::{Args, ValueEnum};
 
 use super::command::{self, Command};
-use super::feature_list;
+use crate::feature_list;
 
 /// Flattened into each program's own options.
 #[derive(Args, Debug)]
