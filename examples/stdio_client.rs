@@ -55,7 +55,7 @@ const LOOK: Duration = Duration::from_millis(5);
 ///
 /// It exits with 1 if a command or a job failed, events were lost, or the session ended otherwise than by its own goodbye.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "stdio_client", version)]
 struct Options {
     #[command(flatten)]
     client: ClientOptions,
