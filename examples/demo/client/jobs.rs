@@ -19,11 +19,17 @@ struct Standing {
     is_followed: bool,
     is_cancelled: bool,
     has_ended: bool,
+    /// It ended well, or as was asked for.
+    is_done: bool,
 }
 
 impl Standing {
     fn is_open(self) -> bool {
         (self.is_submitted || self.is_followed) && !self.has_ended
+    }
+
+    fn has_failed(self) -> bool {
+        self.is_submitted && self.has_ended && !self.is_done
     }
 }
 
@@ -37,9 +43,11 @@ impl Jobs {
         self.open == 0
     }
 
-    pub fn submitted(&mut self, job: &JobId) {
+    /// It was submitted here; says whether it has failed. After a resume its end can come before the answer to a repeated
+    /// submit.
+    pub fn submitted(&mut self, job: &JobId) -> bool {
         self.latest = Some(job.clone());
-        self.change(job, |standing| standing.is_submitted = true);
+        self.change(job, |standing| standing.is_submitted = true).has_failed()
     }
 
     pub fn cancel_asked(&mut self, job: &JobId) {
@@ -50,7 +58,10 @@ impl Jobs {
     pub fn followed(&mut self, job: &JobId, status: &JobStatus) {
         self.change(job, |standing| {
             standing.is_followed = true;
-            standing.has_ended |= status.is_terminal();
+            if status.is_terminal() {
+                standing.has_ended = true;
+                standing.is_done |= *status == JobStatus::Success;
+            }
         });
     }
 
@@ -60,21 +71,23 @@ impl Jobs {
 
     /// It has ended like that; says whether that is a failure of what was asked for here.
     pub fn ended(&mut self, job: &JobId, status: &JobStatus) -> bool {
-        self.change(job, |standing| standing.has_ended = true);
-        let standing = self.known.get(job).copied().unwrap_or_default();
-        let is_as_asked = match status {
-            JobStatus::Success => true,
-            JobStatus::Cancelled => standing.is_cancelled,
-            _ => false,
-        };
-        standing.is_submitted && !is_as_asked
+        let standing = self.change(job, |standing| {
+            standing.has_ended = true;
+            standing.is_done = match status {
+                JobStatus::Success => true,
+                JobStatus::Cancelled => standing.is_cancelled,
+                _ => false,
+            };
+        });
+        standing.has_failed()
     }
 
-    fn change(&mut self, job: &JobId, change: impl FnOnce(&mut Standing)) {
+    fn change(&mut self, job: &JobId, change: impl FnOnce(&mut Standing)) -> Standing {
         let standing = self.known.entry(job.clone()).or_default();
         let was_open = standing.is_open();
         change(standing);
         let is_open = standing.is_open();
         self.open = self.open + usize::from(is_open) - usize::from(was_open);
+        *standing
     }
 }

@@ -23,6 +23,9 @@ const GOOD_FOR: Duration = Duration::from_secs(10);
 /// `list all` follows so many cursors at most.
 const MOST_PAGES: u32 = 10_000;
 
+/// A request is sent again so often at most: it may be the very thing that kills the connection.
+const MOST_REPEATS: u32 = 8;
+
 /// What the program is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -65,9 +68,9 @@ enum Doing {
     /// The next command, if there is one and the session is open.
     Next,
     /// A request that waits for its answer.
-    Asking(RequestId, Command, u32),
+    Asking(RequestId, Errand),
     /// A request whose answer was lost with the transport: it is sent again.
-    Again(Command, u32),
+    Again(Errand),
     Sleeping(Instant),
     /// Until the session is resumed.
     Resuming,
@@ -75,6 +78,21 @@ enum Doing {
     Waiting,
     /// The session was told to close.
     Leaving,
+}
+
+/// A command that is carried out in several steps.
+struct Errand {
+    command: Command,
+    /// How many pages were asked for before.
+    pages: u32,
+    /// How often it was sent again.
+    repeats: u32,
+}
+
+impl From<Command> for Errand {
+    fn from(command: Command) -> Errand {
+        Errand { command, pages: 0, repeats: 0 }
+    }
 }
 
 impl Operator {
@@ -212,7 +230,7 @@ impl Operator {
                 }
             }
             ClientEvent::Accepted { request, accepted } if self.is_answer(request) => {
-                self.jobs.submitted(&accepted.job_id);
+                self.has_failed |= self.jobs.submitted(&accepted.job_id);
                 self.doing = Doing::Next;
             }
             ClientEvent::Finished { delivery, result } => {
@@ -248,25 +266,28 @@ impl Operator {
 
     /// What was asked for came to nothing.
     fn failed(&mut self, failure: RequestFailure) {
-        let Doing::Asking(_, command, pages) = mem::replace(&mut self.doing, Doing::Next) else { return };
-        if failure == RequestFailure::Disconnected && command.is_repeatable() {
-            self.doing = Doing::Again(command, pages);
+        let Doing::Asking(_, mut errand) = mem::replace(&mut self.doing, Doing::Next) else { return };
+        errand.repeats += 1;
+        let may_repeat = errand.command.is_repeatable() && errand.repeats <= MOST_REPEATS;
+        if failure == RequestFailure::Disconnected && may_repeat {
+            self.doing = Doing::Again(errand);
         } else {
-            self.report.refused(&command, &failure);
+            self.report.refused(&errand.command, &failure);
             self.has_failed = true;
         }
     }
 
     /// A page came; with `all`, the next one is asked for.
     fn page(&mut self, now: Now, page: JobPage) {
-        let Doing::Asking(_, mut command, pages) = mem::replace(&mut self.doing, Doing::Next) else { return };
-        if let (Command::List { query, all: true }, Some(cursor)) = (&mut command, page.next_cursor) {
+        let Doing::Asking(_, mut errand) = mem::replace(&mut self.doing, Doing::Next) else { return };
+        if let (Command::List { query, all: true }, Some(cursor)) = (&mut errand.command, page.next_cursor) {
+            errand.pages += 1;
             // A cursor that leads back to its own page has no end.
-            if pages >= MOST_PAGES || query.cursor.as_ref() == Some(&cursor) {
-                return self.not_done(&command, &"there is no end of pages");
+            if errand.pages >= MOST_PAGES || query.cursor.as_ref() == Some(&cursor) {
+                return self.not_done(&errand.command, &"there is no end of pages");
             }
             query.cursor = Some(cursor);
-            self.run(now, command, pages + 1);
+            self.run(now, errand);
         }
     }
 
@@ -302,13 +323,13 @@ impl Operator {
         match mem::replace(&mut self.doing, Doing::Next) {
             Doing::Sleeping(until) if until <= now.mono => true,
             Doing::Waiting if self.jobs.all_ended() => true,
-            Doing::Again(command, pages) if is_open => {
-                self.run(now, command, pages);
+            Doing::Again(errand) if is_open => {
+                self.run(now, errand);
                 true
             }
             Doing::Next if is_open => match self.script.pop() {
                 Some(command) => {
-                    self.run(now, command, 1);
+                    self.run(now, command.into());
                     true
                 }
                 None if self.script.is_over() && self.jobs.all_ended() => {
@@ -324,37 +345,37 @@ impl Operator {
         }
     }
 
-    /// Carries a command out; of a list, it is the page of that number.
-    fn run(&mut self, now: Now, command: Command, page: u32) {
-        let asked = match &command {
+    fn run(&mut self, now: Now, errand: Errand) {
+        let command = &errand.command;
+        let asked = match command {
             Command::Submit(submit) => self.session.submit(now, submit).map(Some),
             Command::Cancel(job) => match self.job(job) {
                 Ok(job) => {
                     self.jobs.cancel_asked(&job);
                     self.session.cancel(now, &job, None).map(Some)
                 }
-                Err(why) => return self.not_done(&command, &why),
+                Err(why) => return self.not_done(command, &why),
             },
             Command::Subscribe(job, history) => match self.job(job) {
                 Ok(job) => self.session.subscribe(now, &job, *history).map(Some),
-                Err(why) => return self.not_done(&command, &why),
+                Err(why) => return self.not_done(command, &why),
             },
             Command::Unsubscribe(job) => match self.job(job) {
                 Ok(job) => {
                     self.jobs.unfollowed(&job);
                     self.session.unsubscribe(now, &job).map(|()| None)
                 }
-                Err(why) => return self.not_done(&command, &why),
+                Err(why) => return self.not_done(command, &why),
             },
             Command::List { query, .. } => self.session.list_jobs(now, query).map(Some),
             other => return self.run_here(now, other),
         };
         match asked {
-            Ok(Some(request)) => self.doing = Doing::Asking(request, command, page),
+            Ok(Some(request)) => self.doing = Doing::Asking(request, errand),
             Ok(None) => {}
             // The transport was lost just now.
-            Err(SendError::NotOpen(_)) => self.doing = Doing::Again(command, page),
-            Err(error) => self.not_done(&command, &error),
+            Err(SendError::NotOpen(_)) => self.doing = Doing::Again(errand),
+            Err(error) => self.not_done(command, &error),
         }
     }
 
