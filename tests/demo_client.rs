@@ -1,5 +1,6 @@
 //! The parts that the example clients share: each by itself (the tests in their files), and all together before the demo
 //! runtime in the same process, on a virtual clock.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 #[allow(unreachable_pub, dead_code, unused_imports, missing_docs)]
 #[path = "../examples/demo/client/mod.rs"]
