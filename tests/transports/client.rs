@@ -22,7 +22,7 @@ use crate::transport::{Received, Transport};
 use crate::umpire::Umpire;
 
 /// So many events are shown when one does not come.
-const SHOWN: usize = 8;
+const SHOWN: usize = 20;
 
 pub(crate) struct Client {
     pub(crate) session: Session<arcp_proto::Client>,
@@ -130,7 +130,10 @@ impl Client {
 
     /// Everything once and in order.
     fn note(&mut self, event: &ClientEvent) {
-        self.seen.push_back(format!("{event:?}"));
+        self.seen.push_back(match event {
+            ClientEvent::Event(delivery) => format!("{} {:?}", delivery.kind(), delivery.seq()),
+            event => format!("{event:?}"),
+        });
         if self.seen.len() > SHOWN {
             self.seen.pop_front();
         }
@@ -234,6 +237,19 @@ impl Client {
         self.link = Some(link);
         self.is_unsendable = false;
         self.umpire.open();
+    }
+
+    /// Goes on over another transport, which is lost with the welcome on its way.
+    pub(crate) fn lose_welcome(&mut self, mut link: Box<dyn Transport>) {
+        let deadline = Deadline::new();
+        self.session.resume(self.clock.now()).unwrap_or_else(|error| panic!("{error}; {self}"));
+        while let Some(hello) = self.session.poll_transmit(self.clock.now()) {
+            link.send(&hello).unwrap_or_else(|error| panic!("{error}; {self}"));
+        }
+        while matches!(link.receive(deadline.left()), Received::Nothing | Received::Part) {
+            assert!(!deadline.is_over(), "not a word; {self}");
+        }
+        self.session.handle_disconnect(self.clock.now());
     }
 
     /// Goes on over another transport.

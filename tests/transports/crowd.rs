@@ -48,33 +48,15 @@ fn live(server: &Server, mut random: Rng) {
 }
 
 fn lose(client: &mut Client, server: &Server, random: &mut Rng) {
-    let half_open = match random.u8(..4) {
-        // It is lost, and both sides see it.
-        0 => {
-            client.cut();
-            None
+    // Lost so that both sides see it, or so that the runtime does not.
+    let half_open = client.detach().filter(|_| random.bool());
+    for _ in 0..random.usize(..3) {
+        if random.bool() {
+            // Some who came before did not get so far as to say who they are.
+            drop(server.connect());
         }
-        // It is lost, and the runtime does not see it.
-        1 => client.detach(),
-        // So is the next one, before or behind the welcome.
-        2 => {
-            client.cut();
-            for _ in 0..random.u8(1..=3) {
-                client.begin_resume(server.connect());
-                client.send();
-                client.cut();
-            }
-            None
-        }
-        // Both: the transports that stand are more than one.
-        _ => {
-            let first = client.detach();
-            client.begin_resume(server.connect());
-            client.send();
-            client.cut();
-            first
-        }
-    };
+        client.lose_welcome(server.connect());
+    }
     client.resume(server.connect());
     if let Some(half_open) = half_open {
         is_superseded(half_open);

@@ -68,10 +68,10 @@ fn d39_garbage_is_answered_and_the_session_lives(wire: Wire) {
 fn d39_what_is_nested_too_deep_is_answered(wire: Wire) {
     let server = Server::start(wire, &[]);
     let mut peer = Peer::welcomed(server.connect(), "alice", FEATURES);
-    // The envelope and its payload are two of them.
+    // The envelope and its payload are two of them. What nobody asked for is read as well.
     let submit = |id: &str, depth: usize| {
-        let input = nested(depth);
-        format!(r#"{{"arcp":"1.1","id":"{id}","type":"job.submit","payload":{{"agent":"echo","input":{input}}}}}"#)
+        let payload = format!(r#"{{"agent":"echo","input":1,"more":{}}}"#, nested(depth));
+        format!(r#"{{"arcp":"1.1","id":"{id}","type":"job.submit","payload":{payload}}}"#)
     };
     peer.say_text(&submit("deepest", 126));
     assert_eq!(peer.hear_type("job.result")["payload"]["final_status"], "success");
