@@ -95,6 +95,7 @@ impl Server {
             self.send();
             if self.host.endpoint.poll_close().is_some() {
                 self.lines = None;
+                self.ends_at = self.ends_at.or(Some(self.clock.now().mono + GOODBYE));
             }
 
             // 4. Read on where there is room for more.
