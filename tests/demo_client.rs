@@ -2,13 +2,13 @@
 //! runtime in the same process, on a virtual clock.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
-#[allow(unreachable_pub, dead_code, unused_imports, missing_docs)]
+#[allow(dead_code, unused_imports)]
 #[path = "../examples/demo/client/mod.rs"]
 mod client;
-#[allow(unreachable_pub, dead_code, missing_docs)]
+#[allow(dead_code)]
 #[path = "../examples/demo/feature_list.rs"]
 mod feature_list;
-#[allow(unreachable_pub, dead_code, missing_docs)]
+#[allow(dead_code)]
 #[path = "../examples/demo/runtime/mod.rs"]
 mod runtime;
 

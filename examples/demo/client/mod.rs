@@ -16,6 +16,8 @@
 //! }
 //! ```
 //!
+//! The program has `feature_list` at its root, beside this module.
+//!
 //! | file | what is in it |
 //! |---|---|
 //! | `options` | the command line that all clients have |

@@ -35,7 +35,6 @@ impl ProgressBars {
         let whole = |number: &serde_json::Number| number.as_f64().unwrap_or_default().max(0.0) as u64;
         let screen = &self.screen;
         let bar = self.bars.entry(job.to_owned()).or_insert_with(|| screen.add(ProgressBar::no_length()));
-        let units = progress.units.as_deref().unwrap_or_default();
         let total = progress.total.as_ref().map(whole);
         let template = if total.is_some() { "{prefix} {wide_bar} {pos}/{len} {msg}" } else { "{prefix} {pos} {msg}" };
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -45,8 +44,9 @@ impl ProgressBars {
             bar.set_length(total);
         }
         bar.set_position(whole(&progress.current));
-        bar.set_prefix(job.to_owned());
-        bar.set_message([units, progress.message.as_deref().unwrap_or_default()].join(" "));
+        bar.set_prefix(plain(job));
+        let words = [progress.units.as_deref(), progress.message.as_deref()].map(Option::unwrap_or_default);
+        bar.set_message(plain(&words.join(" ")));
     }
 
     /// The job has ended.
@@ -76,4 +76,9 @@ impl ProgressBars {
             notice.finish_and_clear();
         }
     }
+}
+
+/// A peer's words, as much as fits a line, and nothing by which they could take hold of the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect()
 }
