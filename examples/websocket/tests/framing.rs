@@ -1,4 +1,10 @@
 //! What a WebSocket has that lines do not: upgrades, kinds of messages, fragments, pings, closes (D38).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod demo;
 
