@@ -154,3 +154,44 @@ impl Write for Wire<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ping of a client, with a mask that leaves its payload as it is.
+    fn ping(number: u32) -> Vec<u8> {
+        let mut frame = vec![0x89, 0x84, 0, 0, 0, 0];
+        frame.extend_from_slice(&number.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn pings_of_a_client_that_does_not_read_cost_no_more_and_the_last_is_answered() {
+        let mut decoder = Decoder::new(&Limits::default());
+        for number in 0..100_000 {
+            let decoded = decoder.decode(&ping(number));
+            assert!(decoded.ending.is_none() && !decoded.is_partial, "{decoded:?}");
+            assert!(decoder.replies.len() <= 2 * REPLIES, "{}", decoder.replies.len());
+        }
+        let mut answers = decoder.take_replies();
+        // What is kept back comes as soon as there is room for it.
+        decoder.decode(&ping(100_000));
+        answers.extend(decoder.take_replies());
+        assert!(answers.len() <= 4 * REPLIES, "{}", answers.len());
+        assert!(answers.ends_with(&100_000_u32.to_be_bytes()), "{answers:?}");
+    }
+
+    #[test]
+    fn a_close_frame_goes_behind_the_pongs_and_only_once() {
+        let mut decoder = Decoder::new(&Limits::default());
+        for number in 0..1_000 {
+            decoder.decode(&ping(number));
+        }
+        let closing = decoder.close(close_frame(CloseCode::Size, "x"));
+        assert!(closing.ends_with(&[0x88, 3, 0x03, 0xf1, b'x']), "{closing:?}");
+        // The client's part of it is understood.
+        assert_eq!(decoder.decode(&[0x88, 0x80, 0, 0, 0, 0]).ending, Some(Ending::Closed));
+        assert_eq!(decoder.close(close_frame(CloseCode::Size, "x")).windows(2).position(|at| at == [0x88, 3]), None);
+    }
+}
