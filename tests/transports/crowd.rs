@@ -12,7 +12,7 @@ use crate::server::{Server, Wire};
 over_each_wire! { d15_a_hundred_clients_miss_nothing_whatever_is_cut }
 
 const CLIENTS: u64 = 100;
-const EVENTS: u64 = 100;
+const EVENTS: u64 = 60;
 
 fn d15_a_hundred_clients_miss_nothing_whatever_is_cut(wire: Wire) {
     let server = Server::start(wire, &[]);

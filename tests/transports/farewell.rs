@@ -42,6 +42,7 @@ fn a14_everybody_is_told_goodbye_in_mid_stream(wire: Wire) {
     });
     let (messages, _) = newcomer.end();
     assert_eq!(messages[0]["type"], "session.error", "who has no session is told as well: {newcomer}");
+    drop(newcomer);
     assert_eq!(server.ended(Duration::from_secs(5)).code(), Some(0));
 }
 

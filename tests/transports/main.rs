@@ -38,6 +38,7 @@ mod pipes;
 mod process;
 mod programs;
 mod resume;
+mod scripts;
 mod server;
 mod stall;
 mod stdio;

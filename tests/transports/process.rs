@@ -31,8 +31,18 @@ struct Words {
 
 impl Process {
     pub(crate) fn start(program: &Path, arguments: &[&str]) -> Process {
+        Process::between(program, arguments, Stdio::piped(), Stdio::piped())
+    }
+
+    /// With these as its standard input and output.
+    pub(crate) fn between(
+        program: &Path,
+        arguments: &[&str],
+        stdin: impl Into<Stdio>,
+        stdout: impl Into<Stdio>,
+    ) -> Process {
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let said = Arc::<Said>::default();
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));

@@ -10,7 +10,8 @@ use serde_json::Value;
 /// An example of this package.
 pub(crate) fn example(name: &str) -> &'static Path {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| build(&["--example", "tcp_runtime", "--example", "stdio_runtime"]));
+    let examples = ["--example", "tcp_runtime", "--example", "stdio_runtime", "--example", "stdio_client"];
+    let built = BUILT.get_or_init(|| build(&examples));
     built.get(name).unwrap_or_else(|| panic!("no example `{name}` among {built:?}"))
 }
 
