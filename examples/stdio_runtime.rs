@@ -43,6 +43,8 @@ struct Options {
 /// What wakes the loop.
 enum Wake {
     Lines(Told<ConnId>),
+    /// Nothing more is written.
+    Written,
     End,
 }
 
@@ -67,7 +69,9 @@ fn main() -> io::Result<()> {
     let (wakes, woken) = mpsc::sync_channel(WAKES);
     let end = wakes.clone();
     ending::on_signal(move || drop(end.send(Wake::End)))?;
-    let lines = Lines::start(conn, (io::stdin(), io::stdout()), &limits, &wakes, Wake::Lines, || ());
+    let written = wakes.clone();
+    let close = move || drop(written.send(Wake::Written));
+    let lines = Lines::start(conn, (io::stdin(), io::stdout()), &limits, &wakes, Wake::Lines, close);
     Server { clock, host, lines: Some(lines), conn, is_waiting: false, ends_at: None }.serve(&woken);
     Ok(())
 }
@@ -78,11 +82,8 @@ impl Server {
             // 1. Wait for something to happen, or for the next deadline.
             let deadline = [self.host.poll_timeout(), self.ends_at].into_iter().flatten().min();
             match woken.recv_timeout(deadline.map_or(Duration::MAX, |at| self.clock.sleep_for(at))) {
-                Ok(Wake::Lines(told)) => {
-                    if self.told(told) {
-                        return;
-                    }
-                }
+                Ok(Wake::Lines(told)) => self.told(told),
+                Ok(Wake::Written) => return,
                 Ok(Wake::End) => self.end(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -111,8 +112,7 @@ impl Server {
         }
     }
 
-    /// Says whether that was the end.
-    fn told(&mut self, told: Told<ConnId>) -> bool {
+    fn told(&mut self, told: Told<ConnId>) {
         let now = self.clock.now();
         let endpoint = &mut self.host.endpoint;
         match told {
@@ -134,16 +134,20 @@ impl Server {
                     endpoint.set_writable(to, true);
                 }
             }
-            // First the reader: what it read last gets its answers. Then the writer, which has written all it had.
             Told::Ended(conn) => {
+                // Whoever asked and then closed may still read the answers.
                 self.host.turn(now);
                 self.send();
                 self.host.endpoint.handle_disconnect(now, conn);
-                self.ends_at = self.ends_at.or(Some(now.mono + GOODBYE));
-                return self.lines.take().is_none();
+                self.finish();
             }
         }
-        false
+    }
+
+    /// The writer finishes what it has, and says so. Nobody waits for a parent that does not read.
+    fn finish(&mut self) {
+        self.lines = None;
+        self.ends_at = self.ends_at.or(Some(self.clock.now().mono + GOODBYE));
     }
 
     fn end(&mut self) {

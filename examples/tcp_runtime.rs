@@ -20,6 +20,7 @@ mod runtime;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -69,9 +70,16 @@ struct Server {
     lines: BTreeMap<ConnId, Lines>,
     /// Their readers wait.
     waiting: Vec<ConnId>,
-    /// What is still written to, and until when at most.
+    /// What is still written to, or may be read by the client, and until when at most.
     closing: VecDeque<(Instant, ConnId)>,
-    streams: BTreeMap<ConnId, TcpStream>,
+    streams: BTreeMap<ConnId, Stream>,
+}
+
+/// A connection, until nobody needs it any more.
+struct Stream {
+    tcp: TcpStream,
+    /// The reader or the writer has ended.
+    is_half_done: bool,
 }
 
 fn main() -> io::Result<()> {
@@ -176,13 +184,14 @@ impl Server {
         let conn = self.host.endpoint.connect(now);
         let started = stream.set_nodelay(true).and_then(|()| {
             let (reading, writing, closing) = (stream.try_clone()?, stream.try_clone()?, stream.try_clone()?);
-            let close = move || drop(closing.shutdown(Shutdown::Both));
+            // The client closes the other half when it has read all: to close it here might cut it short.
+            let close = move || drop(closing.shutdown(Shutdown::Write));
             Ok(Lines::start(conn, (reading, writing), &self.limits, &self.wakes, Wake::Lines, close))
         });
         match started {
             Ok(lines) => {
                 self.lines.insert(conn, lines);
-                self.streams.insert(conn, stream);
+                self.streams.insert(conn, Stream { tcp: stream, is_half_done: false });
             }
             // It is gone already, or there are no descriptors left.
             Err(_) => self.host.endpoint.handle_disconnect(now, conn),
@@ -212,13 +221,17 @@ impl Server {
                 }
             }
             Told::Ended(conn) => {
-                // Whoever asked and then closed its half may still read the answers.
-                self.host.turn(now);
-                self.send();
-                self.lines.remove(&conn);
-                self.closing.retain(|(_, closing)| *closing != conn);
-                self.streams.remove(&conn);
-                self.host.endpoint.handle_disconnect(now, conn);
+                if self.lines.contains_key(&conn) {
+                    // Whoever asked and then closed its half may still read the answers.
+                    self.host.turn(now);
+                    self.send();
+                    self.host.endpoint.handle_disconnect(now, conn);
+                    self.finish(now.mono, conn);
+                }
+                if self.streams.get_mut(&conn).is_some_and(|stream| mem::replace(&mut stream.is_half_done, true)) {
+                    self.closing.retain(|(_, closing)| *closing != conn);
+                    self.streams.remove(&conn);
+                }
             }
         }
     }
@@ -246,15 +259,20 @@ impl Server {
     fn close(&mut self) {
         let now = self.clock.now();
         while let Some(conn) = self.host.endpoint.poll_close() {
-            // The writer closes the connection, once it has written what it has. A client that takes none of it is not
-            // waited for.
-            self.lines.remove(&conn);
-            self.closing.push_back((now.mono + GOODBYE, conn));
+            self.finish(now.mono, conn);
         }
         while let Some((_, conn)) = self.closing.pop_front_if(|(at, _)| *at <= now.mono) {
             if let Some(stream) = self.streams.remove(&conn) {
-                let _ = stream.shutdown(Shutdown::Both);
+                let _ = stream.tcp.shutdown(Shutdown::Both);
             }
+        }
+    }
+
+    /// The writer closes the connection, once it has written what it has. A client that takes none of it, or does not
+    /// close in turn, is not waited for.
+    fn finish(&mut self, now: Instant, conn: ConnId) {
+        if self.lines.remove(&conn).is_some() {
+            self.closing.push_back((now + GOODBYE, conn));
         }
     }
 

@@ -4,7 +4,7 @@
 //! what it has written, so that the loop stops giving it more while too much waits.
 #![allow(unreachable_pub, reason = "a module of several programs, reachable in each of them")]
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::{mem, thread};
 
@@ -25,11 +25,11 @@ pub enum Told<Id> {
     Read { from: Id, messages: Vec<Result<Bytes, LineTooLong>>, is_partial: bool },
     /// So many bytes were written.
     Written { to: Id, bytes: usize },
-    /// There is nothing more to read, or no way to write.
+    /// There is nothing more to read, or nothing more is written: told once of each.
     Ended(Id),
 }
 
-/// The loop's end of a transport. Dropped, it writes what it was given and then closes.
+/// The loop's end of a transport. Dropped, it writes what it was given and then closes; what still comes in is thrown away.
 pub struct Lines {
     to_writer: Sender<Vec<u8>>,
     read_on: SyncSender<()>,
@@ -123,14 +123,20 @@ fn read<Id: Clone>(
                     decoder.set_limit(max_frame);
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Ok(0) | Err(_) => {
                 messages.extend(std::iter::from_fn(|| decoder.finish()));
                 is_at_end = true;
             }
         }
         let is_partial = decoder.has_partial_line();
-        if !tell(Told::Read { from: from.clone(), messages, is_partial }) || may_read.recv().is_err() {
+        if !tell(Told::Read { from: from.clone(), messages, is_partial }) {
+            return;
+        }
+        if may_read.recv().is_err() {
+            // Nobody wants more, but it has to be taken: a connection that is closed while something is still coming in is
+            // reset, and what was written last might never arrive.
+            let _ = io::copy(&mut stream, &mut io::sink());
             return;
         }
     }
