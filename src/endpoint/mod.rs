@@ -231,6 +231,8 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::fmt;
 
+use bytes::BytesMut;
+
 pub use admission::Admitted;
 pub use adoption::{AdoptError, Adopted};
 pub use audit::{AuditRecord, Audited};
@@ -283,6 +285,8 @@ pub struct Endpoint {
     last_changes: VecDeque<Change>,
     /// Those that were given out and are not known to be stored.
     last_given: BTreeSet<ChangeId>,
+    /// What is published is written into this, once for all who hear of it.
+    written: BytesMut,
     /// Nobody is let in any more.
     is_shutting_down: bool,
     /// The last call while too much waited to be polled for anything to be read.
@@ -332,6 +336,7 @@ impl Endpoint {
             changed: VecDeque::new(),
             last_changes: VecDeque::new(),
             last_given: BTreeSet::new(),
+            written: BytesMut::new(),
             is_shutting_down: false,
             unread_until: Instant::ZERO,
         }

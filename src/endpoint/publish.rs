@@ -1,5 +1,6 @@
 //! What happens in a job, to all that hear of it (D31, D33, D42).
 
+use bytes::BytesMut;
 use serde::Serialize;
 
 use super::Endpoint;
@@ -11,6 +12,9 @@ use crate::session::{Emission, Interest, SendError};
 use crate::time::Now;
 use crate::wire::job_event::{ResultChunk, kind};
 use crate::wire::{ErrorCode, JobError, JobId, JobResult, JobStatus, RawJson, WireError};
+
+/// The largest buffer that is kept for the next payload, in bytes.
+const KEPT_BUFFER: usize = 64 << 10;
 
 /// What became of something published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +62,17 @@ impl Endpoint {
     ) -> Result<Published, PublishError> {
         let now = self.tick(now);
         self.check_live(now, job)?;
+        let mut buffer = core::mem::take(&mut self.written);
         let (written, chunk) = if kind == kind::RESULT_CHUNK {
             // Looked into, so it is written before it is wrapped.
             let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
             let chunk = self.check_chunk(now, job, &body)?;
-            (Emission::event(now, kind, &body), Some(chunk))
+            (Emission::event(&mut buffer, now, kind, &body), Some(chunk))
         } else {
-            (Emission::event(now, kind, body), None)
+            (Emission::event(&mut buffer, now, kind, body), None)
         };
         let published = written.map_err(PublishError::from).and_then(|emission| self.emit(now, job, &emission));
+        self.put_back(buffer);
         if let Some(chunk) = chunk {
             match &published {
                 Ok(_) => {
@@ -97,7 +103,7 @@ impl Endpoint {
         if let Some(audience) = self.jobs.audiences.get(job) {
             audience.stream.check_result(&result)?;
         }
-        let published = self.emit(now, job, &Emission::result(result)?)?;
+        let published = self.emit(now, job, &Emission::result(&mut BytesMut::new(), result)?)?;
         self.end_job(now, job, JobStatus::Success);
         Ok(published)
     }
@@ -118,9 +124,16 @@ impl Endpoint {
 impl Endpoint {
     fn end_with(&mut self, now: Now, job: &JobId, error: JobError) -> Result<Published, PublishError> {
         let status = error.final_status.clone();
-        let published = self.emit(now, job, &Emission::error(error)?)?;
+        let published = self.emit(now, job, &Emission::error(&mut BytesMut::new(), error)?)?;
         self.end_job(now, job, status);
         Ok(published)
+    }
+
+    /// The buffer for payloads is kept, unless something large was in it.
+    fn put_back(&mut self, buffer: BytesMut) {
+        if buffer.capacity() <= KEPT_BUFFER {
+            self.written = buffer;
+        }
     }
 
     fn check_live(&mut self, now: Now, job: &JobId) -> Result<(), PublishError> {
@@ -163,7 +176,7 @@ impl Endpoint {
     }
 
     /// Gives the submitter its place first: what it refuses, nobody hears of.
-    fn emit(&mut self, now: Now, job: &JobId, emission: &Emission) -> Result<Published, PublishError> {
+    fn emit(&mut self, now: Now, job: &JobId, emission: &Emission<'_>) -> Result<Published, PublishError> {
         let (len, limit) = (emission.least_len(), self.config.runtime.limits.max_frame);
         if len > limit {
             // Nobody can take it, whoever there is to hear of it.
@@ -188,7 +201,7 @@ impl Endpoint {
         now: Now,
         key: Key,
         job: &JobId,
-        emission: &Emission,
+        emission: &Emission<'_>,
     ) -> Result<Receipt, PublishError> {
         let Some(member) = self.registry.get_mut(key) else { return Ok(Receipt::Gone) };
         let outcome = member.session.emit(Interest::Submitter, now, job, emission);
@@ -204,7 +217,7 @@ impl Endpoint {
         }
     }
 
-    fn emit_to_subscribers(&mut self, now: Now, job: &JobId, emission: &Emission) -> (usize, usize) {
+    fn emit_to_subscribers(&mut self, now: Now, job: &JobId, emission: &Emission<'_>) -> (usize, usize) {
         // Taken out and put back: some of them may fall by this.
         let Some(audience) = self.jobs.audiences.get_mut(job) else { return (0, 0) };
         let mut subscribers = core::mem::take(&mut audience.subscribers);

@@ -7,13 +7,14 @@
 //! | `outbox`, `inbox` | what waits to be sent, and to be polled, with limits (D27, D43) | both |
 //! | `violations` | how often the peer broke the protocol (D43) | both |
 //! | `requests`, `ack`, `reorder` | what was asked (D12), what is processed (D25), the order of events (D28) | client |
-//! | `pending`, `replay`, `pressure`, `tokens` | what it was asked (D8), what can be replayed (D19), back-pressure (D26), resume tokens (D3) | runtime |
+//! | `pending`, `replay`, `arena`, `pressure`, `tokens` | what it was asked (D8), what can be replayed (D19) and where it is written, back-pressure (D26), resume tokens (D3) | runtime |
 //! | `opening` | the first message on a transport (D9, D13) | runtime |
 //! | `snapshot` | what outlives the process, and how a session is made of it again (D3, D28, D32) | both |
 //! | `client`, `runtime` | each role's life, commands and dispatch | |
 //! | `config`, `event`, `error` | what the user decides, is told, and got wrong | |
 
 mod ack;
+mod arena;
 mod client;
 mod config;
 mod error;
@@ -60,7 +61,7 @@ use self::inbox::Inbox;
 use self::shared::Shared;
 use crate::feature::{Feature, FeatureSet};
 use crate::time::{Instant, Now};
-use crate::wire::{Envelope, FrameFault, MAX_DEPTH, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
+use crate::wire::{Envelope, FrameFault, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
 
 /// A side of the protocol: [`Client`] or [`Runtime`]. Sealed.
 ///

@@ -4,7 +4,7 @@ use ::core::fmt::{self, Write};
 
 use alloc::boxed::Box;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::error::Unsendable;
@@ -16,7 +16,8 @@ use super::violations::Violations;
 use crate::feature::FeatureSet;
 use crate::time::Now;
 use crate::wire::{
-    Envelope, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, SessionId, TraceId, encode, encode_around,
+    Envelope, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, Notes, Payload, SessionId, TraceId, write_around,
+    write_frame,
 };
 
 const BAD_JOB_ID: &str = "a job id has 1 to 256 bytes";
@@ -102,12 +103,12 @@ impl<'a> About<'a> {
     }
 }
 
-/// Whether every receiver would refuse the frame for its nesting (D39). Only what has so many brackets at all can be
-/// nested so deep.
-pub(super) fn is_too_deep(frame: &Bytes) -> bool {
-    let brackets = memchr::memchr2_iter(b'[', b'{', frame).take(MAX_DEPTH + 1).count();
-    brackets > MAX_DEPTH
-        && Envelope::decode(frame.clone()).is_err_and(|malformed| malformed.fault == FrameFault::TooDeep)
+/// Whether every receiver would refuse the frame, in which the payload has so many `brackets`, for its nesting (D39). Only
+/// what has so many at all can be nested so deep.
+pub(super) fn is_too_deep(frame: &[u8], brackets: usize) -> bool {
+    brackets >= MAX_DEPTH
+        && Envelope::decode(Bytes::copy_from_slice(frame))
+            .is_err_and(|malformed| malformed.fault == FrameFault::TooDeep)
 }
 
 impl Shared {
@@ -163,47 +164,74 @@ impl Shared {
     }
 
     /// [`frame`](Shared::frame) with more of a header.
-    pub(super) fn frame_about<P: Serialize>(&mut self, about: About<'_>, payload: &P) -> Bytes {
-        self.write(about, payload).map(|(_, frame)| frame).unwrap_or_default()
+    pub(super) fn frame_about<P: Payload + ?Sized>(&mut self, about: About<'_>, payload: &P) -> Bytes {
+        let mut frame = BytesMut::with_capacity(256);
+        match self.write_about(&mut frame, about, payload) {
+            Ok(_) => Bytes::copy_from_slice(&frame),
+            Err(_) => Bytes::new(),
+        }
     }
 
     /// A frame with a payload of the application's, and its message id.
-    pub(super) fn checked_frame<P: Serialize + ?Sized>(
+    pub(super) fn checked_frame<P: Payload + ?Sized>(
         &mut self,
         about: About<'_>,
         payload: &P,
         limit: usize,
     ) -> Result<(ShortText, Bytes), Unsendable> {
-        let (id, frame) = self.write(about, payload)?;
+        let mut frame = BytesMut::with_capacity(512);
+        let id = self.write_checked(&mut frame, about, payload, limit)?;
+        Ok((id, Bytes::copy_from_slice(&frame)))
+    }
+
+    /// Writes such a frame into an empty buffer. After an error there is part of it.
+    pub(super) fn write_checked<P: Payload + ?Sized>(
+        &mut self,
+        out: &mut BytesMut,
+        about: About<'_>,
+        payload: &P,
+        limit: usize,
+    ) -> Result<ShortText, Unsendable> {
+        let (id, notes) = self.write_about(out, about, payload)?;
         if about.has_bad_job_id() {
             Err(Unsendable::Invalid(BAD_JOB_ID))
-        } else if is_too_deep(&frame) {
+        } else if is_too_deep(out, notes.brackets) {
             Err(Unsendable::Invalid("it is nested deeper than 128"))
-        } else if frame.len() > limit {
-            Err(Unsendable::TooLarge { len: frame.len(), limit })
+        } else if out.len() > limit {
+            Err(Unsendable::TooLarge { len: out.len(), limit })
+        } else if about.message == MessageType::JobEvent && !notes.body_is_object {
+            Err(Unsendable::Invalid("an event's body is an object"))
         } else {
-            Ok((id, frame))
+            Ok(id)
         }
     }
 
-    /// A frame around a payload that was written before, and was looked at then.
-    pub(super) fn frame_around(&mut self, about: About<'_>, payload: &[u8], limit: usize) -> Result<Bytes, Unsendable> {
+    /// Writes a frame around a payload that was written before, and was looked at then, into an empty buffer.
+    pub(super) fn write_around(
+        &mut self,
+        out: &mut BytesMut,
+        about: About<'_>,
+        payload: &[u8],
+        limit: usize,
+    ) -> Result<(), Unsendable> {
         if about.has_bad_job_id() {
             return Err(Unsendable::Invalid(BAD_JOB_ID));
         }
         let id = self.mint("msg");
-        let frame = encode_around(&self.header(&id, about), payload);
-        if frame.len() > limit { Err(Unsendable::TooLarge { len: frame.len(), limit }) } else { Ok(frame) }
+        write_around(out, &self.header(&id, about), payload);
+        if out.len() > limit { Err(Unsendable::TooLarge { len: out.len(), limit }) } else { Ok(()) }
     }
 
-    fn write<P: Serialize + ?Sized>(
+    /// Writes a frame into an empty buffer. After an error there is part of it.
+    pub(super) fn write_about<P: Payload + ?Sized>(
         &mut self,
+        out: &mut BytesMut,
         about: About<'_>,
         payload: &P,
-    ) -> Result<(ShortText, Bytes), serde_json::Error> {
+    ) -> Result<(ShortText, Notes), serde_json::Error> {
         let id = self.mint("msg");
-        let frame = encode(&self.header(&id, about), payload)?;
-        Ok((id, frame))
+        let notes = write_frame(out, &self.header(&id, about), payload)?;
+        Ok((id, notes))
     }
 
     fn header<'a>(&'a self, id: &'a ShortText, about: About<'a>) -> Header<'a> {

@@ -13,6 +13,7 @@ mod frame_fault;
 mod id;
 mod job;
 pub mod job_event;
+mod json;
 mod lease;
 mod listing;
 mod message;
@@ -23,8 +24,8 @@ mod session;
 
 pub use code::{ErrorCode, WireError};
 pub(crate) use encode::breaks_lines;
+pub(crate) use encode::{EventPayload, Payload, write_around, write_frame};
 pub use encode::{Header, encode};
-pub(crate) use encode::{encode_around, encode_payload};
 pub use envelope::{Envelope, PayloadError};
 pub use frame_fault::{FrameFault, HeaderField, MalformedFrame};
 pub use id::{JobId, Principal, ResultId, SessionId, TraceId};
@@ -32,6 +33,7 @@ pub use job::{
     JobAccepted, JobCancel, JobCancelled, JobError, JobResult, JobSubmit, JobSubscribe, JobSubscribed, JobUnsubscribe,
 };
 pub use job_event::JobEvent;
+pub(crate) use json::Notes;
 pub use lease::{Budget, Credential, Lease, LeaseConstraints};
 pub use listing::{JobEntry, JobFilter, JobPage, JobQuery, JobStatus, Jobs};
 pub use message::{MessageType, Sender};
