@@ -4,7 +4,7 @@ use ::core::fmt::{self, Write};
 
 use alloc::boxed::Box;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::error::Unsendable;
@@ -16,8 +16,8 @@ use super::violations::Violations;
 use crate::feature::FeatureSet;
 use crate::time::Now;
 use crate::wire::{
-    Envelope, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, Notes, Payload, SessionId, TraceId, write_around,
-    write_frame,
+    Envelope, EventHeader, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, Notes, Payload, SessionId, TraceId,
+    write_around, write_frame,
 };
 
 const BAD_JOB_ID: &str = "a job id has 1 to 256 bytes";
@@ -43,6 +43,16 @@ pub(super) struct Shared {
     prefix: Box<str>,
     /// Message ids given out; nonces share the count.
     minted: u64,
+    /// `None`: nothing has happened in a job yet.
+    event_header: Option<Box<Prepared>>,
+}
+
+/// How the events of one job begin on one attachment.
+#[derive(Clone)]
+struct Prepared {
+    epoch: u64,
+    job: Box<str>,
+    text: EventHeader,
 }
 
 /// What makes ids unique (D3): a snapshot carries it on.
@@ -111,6 +121,19 @@ pub(super) fn is_too_deep(frame: &[u8], brackets: usize) -> bool {
             .is_err_and(|malformed| malformed.fault == FrameFault::TooDeep)
 }
 
+/// Whether the frame can be sent, whose payload is an application's.
+fn check(frame: &[u8], about: About<'_>, notes: Notes, limit: usize) -> Result<(), Unsendable> {
+    if about.has_bad_job_id() {
+        Err(Unsendable::Invalid(BAD_JOB_ID))
+    } else if is_too_deep(frame, notes.brackets) {
+        Err(Unsendable::Invalid("it is nested deeper than 128"))
+    } else if frame.len() > limit {
+        Err(Unsendable::TooLarge { len: frame.len(), limit })
+    } else {
+        Ok(())
+    }
+}
+
 impl Shared {
     pub(super) fn new(now: Now, phase: Phase, letter: char, prefix: &str, cadence: Cadence) -> Shared {
         let mut end = prefix.len().min(MAX_PREFIX);
@@ -130,6 +153,7 @@ impl Shared {
             letter,
             prefix: prefix.get(..end).unwrap_or_default().into(),
             minted: 0,
+            event_header: None,
         }
     }
 
@@ -151,9 +175,17 @@ impl Shared {
     /// The next id: unique in the session, for it names the attachment (D3).
     fn mint(&mut self, kind: &str) -> ShortText {
         self.minted += 1;
+        self.text(kind, Some(self.minted))
+    }
+
+    /// An id of that number; the part before the number.
+    fn text(&self, kind: &str, number: Option<u64>) -> ShortText {
         let mut text = ShortText::new();
         // It fits: 4 + 1 + 32 + 1 + 20 + 1 + 20.
-        let _ = write!(text, "{kind}_{}{}{}_{}", self.prefix, self.letter, self.epoch, self.minted);
+        let _ = write!(text, "{kind}_{}{}{}_", self.prefix, self.letter, self.epoch);
+        if let Some(number) = number {
+            let _ = write!(text, "{number}");
+        }
         text
     }
 
@@ -180,33 +212,34 @@ impl Shared {
         limit: usize,
     ) -> Result<(ShortText, Bytes), Unsendable> {
         let mut frame = BytesMut::with_capacity(512);
-        let id = self.write_checked(&mut frame, about, payload, limit)?;
+        let (id, notes) = self.write_about(&mut frame, about, payload)?;
+        check(&frame, about, notes, limit)?;
         Ok((id, Bytes::copy_from_slice(&frame)))
     }
 
-    /// Writes such a frame into an empty buffer. After an error there is part of it.
-    pub(super) fn write_checked<P: Payload + ?Sized>(
+    /// Writes the frame of what happens in a job into an empty buffer. After an error there is part of it.
+    pub(super) fn write_event<P: Payload + ?Sized>(
         &mut self,
         out: &mut BytesMut,
         about: About<'_>,
         payload: &P,
         limit: usize,
-    ) -> Result<ShortText, Unsendable> {
-        let (id, notes) = self.write_about(out, about, payload)?;
-        if about.has_bad_job_id() {
-            Err(Unsendable::Invalid(BAD_JOB_ID))
-        } else if is_too_deep(out, notes.brackets) {
-            Err(Unsendable::Invalid("it is nested deeper than 128"))
-        } else if out.len() > limit {
-            Err(Unsendable::TooLarge { len: out.len(), limit })
-        } else if about.message == MessageType::JobEvent && !notes.body_is_object {
-            Err(Unsendable::Invalid("an event's body is an object"))
+    ) -> Result<(), Unsendable> {
+        let notes = if self.write_event_header(out, about) {
+            let notes = payload.write_to(out)?;
+            out.put_u8(b'}');
+            notes
         } else {
-            Ok(id)
+            self.write_about(out, about, payload)?.1
+        };
+        check(out, about, notes, limit)?;
+        if about.message == MessageType::JobEvent && !notes.body_is_object {
+            return Err(Unsendable::Invalid("an event's body is an object"));
         }
+        Ok(())
     }
 
-    /// Writes a frame around a payload that was written before, and was looked at then, into an empty buffer.
+    /// The same around a payload that was written before, and was looked at then.
     pub(super) fn write_around(
         &mut self,
         out: &mut BytesMut,
@@ -217,13 +250,45 @@ impl Shared {
         if about.has_bad_job_id() {
             return Err(Unsendable::Invalid(BAD_JOB_ID));
         }
-        let id = self.mint("msg");
-        write_around(out, &self.header(&id, about), payload);
+        if self.write_event_header(out, about) {
+            out.extend_from_slice(payload);
+            out.put_u8(b'}');
+        } else {
+            let id = self.mint("msg");
+            write_around(out, &self.header(&id, about), payload);
+        }
         if out.len() > limit { Err(Unsendable::TooLarge { len: out.len(), limit }) } else { Ok(()) }
     }
 
+    /// Writes the header of an event, up to its payload; of anything else, nothing: then it is false.
+    fn write_event_header(&mut self, out: &mut BytesMut, about: About<'_>) -> bool {
+        let About { message: MessageType::JobEvent, job_id: Some(job), trace_id: None, event_seq: Some(seq) } = about
+        else {
+            return false;
+        };
+        if about.has_bad_job_id() {
+            return false;
+        }
+        let is_it = self.event_header.as_ref().is_some_and(|header| header.epoch == self.epoch && *header.job == *job);
+        if !is_it {
+            self.prepare_event_header(job);
+        }
+        let Some(header) = &self.event_header else { return false };
+        self.minted += 1;
+        header.text.write(out, self.minted, seq);
+        true
+    }
+
+    #[cold]
+    fn prepare_event_header(&mut self, job: &str) {
+        let id = self.text("msg", None);
+        let about = About::new(MessageType::JobEvent, Some(job));
+        let text = EventHeader::new(&self.header(&id, about));
+        self.event_header = Some(Box::new(Prepared { epoch: self.epoch, job: job.into(), text }));
+    }
+
     /// Writes a frame into an empty buffer. After an error there is part of it.
-    pub(super) fn write_about<P: Payload + ?Sized>(
+    fn write_about<P: Payload + ?Sized>(
         &mut self,
         out: &mut BytesMut,
         about: About<'_>,

@@ -1,5 +1,7 @@
 //! Header and payload → frame, in the field order of the draft.
 
+use alloc::boxed::Box;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
@@ -70,9 +72,38 @@ pub(crate) fn write_frame<P: Payload + ?Sized>(
     Ok(notes)
 }
 
+/// The headers of events that differ in number and place alone, written once.
+#[derive(Clone, Debug)]
+pub(crate) struct EventHeader {
+    text: Box<[u8]>,
+    /// Where in it the id goes on with a number.
+    id_end: usize,
+}
+
+impl EventHeader {
+    /// Of an event whose id begins as the header's does, and which is the header's but for its place.
+    pub(crate) fn new(header: &Header<'_>) -> EventHeader {
+        let mut text = BytesMut::new();
+        write_to_id(&mut text, header.id);
+        let id_end = text.len() - 1;
+        write_from_type(&mut text, header);
+        EventHeader { text: text.as_ref().into(), id_end }
+    }
+
+    /// Appends a header, up to its payload.
+    pub(crate) fn write(&self, out: &mut BytesMut, id: u64, event_seq: u64) {
+        let (before, behind) = self.text.split_at_checked(self.id_end).unwrap_or_default();
+        out.extend_from_slice(before);
+        append_integer(out, id);
+        out.extend_from_slice(behind);
+        out.extend_from_slice(EVENT_SEQ);
+        append_integer(out, event_seq);
+        out.extend_from_slice(PAYLOAD);
+    }
+}
+
 /// The same around a payload that was written before.
 pub(crate) fn write_around(out: &mut BytesMut, header: &Header<'_>, payload: &[u8]) {
-    out.reserve(frame_len(header, payload.len()));
     write_header(out, header);
     out.extend_from_slice(payload);
     out.put_u8(b'}');
@@ -123,18 +154,6 @@ impl<B: Serialize + ?Sized> Payload for EventPayload<'_, B> {
     }
 }
 
-/// The length of a frame, where no id needs an escape: then it is written without a second allocation.
-fn frame_len(header: &Header<'_>, payload_len: usize) -> usize {
-    let quoted = |name_len: usize, text: &str| name_len + 2 + text.len();
-    let digits = |seq: u64| seq.checked_ilog10().unwrap_or(0) as usize + 1;
-    let fixed = 41 + quoted(0, header.id) + header.message.name().len();
-    let session_id = header.session_id.map_or(0, |id| quoted(14, id));
-    let trace_id = header.trace_id.map_or(0, |_| 46);
-    let job_id = header.job_id.map_or(0, |id| quoted(10, id));
-    let event_seq = header.event_seq.map_or(0, |seq| 13 + digits(seq));
-    fixed + session_id + trace_id + job_id + event_seq + payload_len
-}
-
 /// What was appended behind `start` is written once more, on one line.
 #[cold]
 fn put_on_one_line(out: &mut BytesMut, start: usize) {
@@ -143,9 +162,25 @@ fn put_on_one_line(out: &mut BytesMut, start: usize) {
     append_on_one_line(out, &json);
 }
 
+const EVENT_SEQ: &[u8] = b",\"event_seq\":";
+const PAYLOAD: &[u8] = b",\"payload\":";
+
 fn write_header(out: &mut BytesMut, header: &Header<'_>) {
+    write_to_id(out, header.id);
+    write_from_type(out, header);
+    if let Some(event_seq) = header.event_seq {
+        out.extend_from_slice(EVENT_SEQ);
+        append_integer(out, event_seq);
+    }
+    out.extend_from_slice(PAYLOAD);
+}
+
+fn write_to_id(out: &mut BytesMut, id: &str) {
     out.extend_from_slice(b"{\"arcp\":\"1.1\",\"id\":");
-    append_id(out, header.id);
+    append_id(out, id);
+}
+
+fn write_from_type(out: &mut BytesMut, header: &Header<'_>) {
     out.extend_from_slice(b",\"type\":\"");
     out.extend_from_slice(header.message.name().as_bytes());
     out.put_u8(b'"');
@@ -166,11 +201,6 @@ fn write_header(out: &mut BytesMut, header: &Header<'_>) {
         out.extend_from_slice(b",\"job_id\":");
         append_id(out, job_id);
     }
-    if let Some(event_seq) = header.event_seq {
-        out.extend_from_slice(b",\"event_seq\":");
-        append_integer(out, event_seq);
-    }
-    out.extend_from_slice(b",\"payload\":");
 }
 
 /// Appends an id, on one line. Ids are the application's and the peer's: anything may be in them.
@@ -255,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_written_before_makes_the_same_frame_in_one_piece() {
+    fn a_payload_written_before_makes_the_same_frame() {
         let event = Header {
             session_id: Some("sess_1"),
             trace_id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736"),
@@ -268,7 +298,23 @@ mod tests {
             let mut frame = BytesMut::new();
             write_around(&mut frame, &header, payload);
             assert_eq!(frame, encode(&header, &RawJson::empty_object()).unwrap());
-            assert_eq!(frame.len(), frame_len(&header, payload.len()));
+        }
+    }
+
+    #[test]
+    fn a_header_written_before_makes_the_same_frame() {
+        for (id, session, job) in [("msg_r1_", "sess_1", "job_1"), ("msg_\"\u{2028}r1_", "\n", "job_\u{2029}ü")] {
+            let header =
+                Header { session_id: Some(session), job_id: Some(job), ..Header::new(id, MessageType::JobEvent) };
+            let written = EventHeader::new(&header);
+            for (number, seq) in [(1, 1), (10, 9), (u64::MAX, 9_007_199_254_740_991)] {
+                let mut frame = BytesMut::new();
+                written.write(&mut frame, number, seq);
+                frame.extend_from_slice(b"{}}");
+                let id = alloc::format!("{id}{number}");
+                let header = Header { id: &id, event_seq: Some(seq), ..header };
+                assert_eq!(frame, encode(&header, &RawJson::empty_object()).unwrap());
+            }
         }
     }
 

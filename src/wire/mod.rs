@@ -24,7 +24,7 @@ mod session;
 
 pub use code::{ErrorCode, WireError};
 pub(crate) use encode::breaks_lines;
-pub(crate) use encode::{EventPayload, Payload, write_around, write_frame};
+pub(crate) use encode::{EventHeader, EventPayload, Payload, write_around, write_frame};
 pub use encode::{Header, encode};
 pub use envelope::{Envelope, PayloadError};
 pub use frame_fault::{FrameFault, HeaderField, MalformedFrame};

@@ -226,7 +226,7 @@ impl Session<Runtime> {
     ) -> Result<u64, SendError> {
         let about = About::new(message, Some(job.as_str()));
         self.record_with(now, interest, about, USUAL_LEN, |shared, out, about, limit| {
-            shared.write_checked(out, about, payload, limit).map(drop)
+            shared.write_event(out, about, payload, limit)
         })
     }
 
@@ -324,7 +324,7 @@ impl Session<Runtime> {
             let seq = self.role.window.highest() + 1;
             let about = About { event_seq: Some(seq), ..About::new(MessageType::JobEvent, Some(job)) };
             // Its payload is one of ours, which can always be written.
-            let _ = self.shared.write_about(self.role.window.open(USUAL_LEN), about, &payload);
+            let _ = self.shared.write_event(self.role.window.open(USUAL_LEN), about, &payload, usize::MAX);
             self.role.window.close();
         }
     }
