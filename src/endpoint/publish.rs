@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use super::Endpoint;
 use super::error::PublishError;
+use super::job_order::Slot;
+use super::jobs::Audience;
 use super::registry::Key;
 use super::result_stream::{NextChunk, StreamError};
 use crate::feature::Feature;
@@ -39,6 +41,21 @@ pub enum Receipt {
     NotNegotiated(Feature),
 }
 
+/// Where a job is known, and who hears of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    submitter: Option<Key>,
+    slot: Slot,
+    has_subscribers: bool,
+}
+
+impl Standing {
+    fn of(audience: &Audience) -> Standing {
+        let Audience { submitter, slot, subscribers, .. } = audience;
+        Standing { submitter: *submitter, slot: *slot, has_subscribers: !subscribers.is_empty() }
+    }
+}
+
 /// Something happens in a job. Written once for all who hear of it; each has it in its own sequence.
 ///
 /// The submitter decides: where its session has no room ([`SendError::Blocked`]) or can never take it, nobody hears of it
@@ -61,7 +78,7 @@ impl Endpoint {
         body: &B,
     ) -> Result<Published, PublishError> {
         let now = self.tick(now);
-        self.check_live(now, job)?;
+        let standing = self.check_live(now, job)?;
         let mut buffer = core::mem::take(&mut self.written);
         let (written, chunk) = if kind == kind::RESULT_CHUNK {
             // Looked into, so it is written before it is wrapped.
@@ -71,8 +88,11 @@ impl Endpoint {
         } else {
             (Emission::event(&mut buffer, now, kind, body), None)
         };
-        let published = written.map_err(PublishError::from).and_then(|emission| self.emit(now, job, &emission));
+        let emitted =
+            written.map_err(PublishError::from).and_then(|emission| self.emit_to(now, job, standing, &emission));
         self.put_back(buffer);
+        let is_running = matches!(emitted, Ok((_, true)));
+        let published = emitted.map(|(published, _)| published);
         if let Some(chunk) = chunk {
             match &published {
                 Ok(_) => {
@@ -85,7 +105,7 @@ impl Endpoint {
                 Err(_) => {}
             }
         }
-        if published.is_ok() {
+        if published.is_ok() && !is_running {
             self.mark_running(now, job);
         }
         published
@@ -136,12 +156,16 @@ impl Endpoint {
         }
     }
 
-    fn check_live(&mut self, now: Now, job: &JobId) -> Result<(), PublishError> {
-        if !self.jobs.audiences.contains_key(job) {
+    fn check_live(&mut self, now: Now, job: &JobId) -> Result<Standing, PublishError> {
+        let Some(audience) = self.jobs.audiences.get(job) else {
             let is_known = self.jobs.directory.get(job).is_some();
             return Err(if is_known { PublishError::Ended } else { PublishError::UnknownJob });
+        };
+        if audience.owed.is_some() {
+            self.pay(now, job);
+            return Err(PublishError::Ended);
         }
-        if self.pay(now, job) { Err(PublishError::Ended) } else { Ok(()) }
+        Ok(Standing::of(audience))
     }
 
     fn check_chunk(&mut self, now: Now, job: &JobId, body: &RawJson) -> Result<NextChunk, PublishError> {
@@ -175,25 +199,38 @@ impl Endpoint {
         is_owed
     }
 
-    /// Gives the submitter its place first: what it refuses, nobody hears of.
     fn emit(&mut self, now: Now, job: &JobId, emission: &Emission<'_>) -> Result<Published, PublishError> {
+        let standing = self.jobs.audiences.get(job).map(Standing::of).unwrap_or_default();
+        self.emit_to(now, job, standing, emission).map(|(published, _)| published)
+    }
+
+    /// Gives the submitter its place first: what it refuses, nobody hears of. Says, too, whether the job is known to be
+    /// running.
+    fn emit_to(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        standing: Standing,
+        emission: &Emission<'_>,
+    ) -> Result<(Published, bool), PublishError> {
         let (len, limit) = (emission.least_len(), self.config.runtime.limits.max_frame);
         if len > limit {
             // Nobody can take it, whoever there is to hear of it.
             return Err(SendError::TooLarge { len, limit }.into());
         }
-        let submitter = self.jobs.audiences.get(job).and_then(|audience| audience.submitter);
-        let receipt = match submitter {
+        let receipt = match standing.submitter {
             Some(key) => self.emit_to_submitter(now, key, job, emission)?,
             None => Receipt::Gone,
         };
-        if let Receipt::Recorded(seq) = receipt {
-            self.jobs.directory.set_last_event_seq(job, seq);
-        }
-        let (subscribers, skipped) = self.emit_to_subscribers(now, job, emission);
+        let is_running = match receipt {
+            Receipt::Recorded(seq) => self.jobs.directory.note_event(standing.slot, job, seq),
+            Receipt::Gone | Receipt::NotNegotiated(_) => false,
+        };
+        let (subscribers, skipped) =
+            if standing.has_subscribers { self.emit_to_subscribers(now, job, emission) } else { (0, 0) };
         self.counters.deliveries_skipped += skipped as u64;
         self.keep_within_limits(now);
-        Ok(Published { submitter: receipt, subscribers, skipped })
+        Ok((Published { submitter: receipt, subscribers, skipped }, is_running))
     }
 
     fn emit_to_submitter(

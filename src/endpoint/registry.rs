@@ -10,7 +10,7 @@ use slab::Slab;
 use super::connection::ConnId;
 use super::durable::Durable;
 use super::work::Work;
-use crate::session::{Runtime, Session};
+use crate::session::{Phase, Runtime, Session};
 use crate::time::Instant;
 use crate::wire::{Principal, SessionId};
 
@@ -83,6 +83,13 @@ impl Member {
 
     pub(super) fn generation(&self) -> u64 {
         self.durable.as_ref().map_or(0, |durable| durable.generation)
+    }
+
+    /// Nothing is to be done for it but to keep its deadline and its transport: it has told nothing, is neither parked nor
+    /// stored, and has one token.
+    pub(super) fn is_at_ease(&self) -> bool {
+        let is_plain = self.place.is_none() && self.presented.is_none() && self.durable.is_none();
+        is_plain && self.session.holds_nothing() && self.session.phase() == Phase::Open
     }
 
     /// While it is parked.

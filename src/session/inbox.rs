@@ -56,6 +56,10 @@ impl<E> Inbox<E> {
         self.bytes = self.bytes.saturating_sub(cost);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -251,7 +251,7 @@ impl<R: Role> Session<R> {
     /// When to call [`handle_timeout`](Session::handle_timeout), if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.shared.timers.earliest().map(|(at, _)| at)
+        self.shared.timers.earliest_at()
     }
 
     /// What that deadline is for.

@@ -163,7 +163,9 @@ impl Session<Runtime> {
     ) -> Result<u64, SendError> {
         let now = self.tick(now);
         let features = &self.shared.features;
-        if let Some(missing) = emission.needs.iter().find(|feature| !features.contains(*feature)) {
+        if !emission.needs.is_empty()
+            && let Some(missing) = emission.needs.iter().find(|feature| !features.contains(*feature))
+        {
             return Err(SendError::FeatureNotNegotiated(missing));
         }
         let plain = emission.plain.as_ref().filter(|_| !features.contains(Feature::ResultChunk));

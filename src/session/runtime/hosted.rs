@@ -23,6 +23,11 @@ impl Session<Runtime> {
         }
     }
 
+    /// Whether [`poll_held`](Session::poll_held) would give nothing.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
     /// The application has what cost so much.
     pub(crate) fn release(&mut self, cost: usize) {
         self.inbox.release(cost);
