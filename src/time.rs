@@ -6,6 +6,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::digits::two;
+
 /// A moment on a monotonic clock, counted from an origin of the caller's choosing.
 ///
 /// All deadlines are of this type. It counts nanoseconds, for 584 years; arithmetic saturates and never panics;
@@ -148,15 +150,15 @@ impl Timestamp {
         let in_day = (since_zero % DAY) as u32;
         let (seconds, fraction) = (in_day / 1_000, in_day % 1_000);
         let (minutes, second) = (seconds / 60, seconds % 60);
-        let [y1, y2] = two_digits(year / 100);
-        let [y3, y4] = two_digits(year % 100);
-        let [mo1, mo2] = two_digits(month);
-        let [d1, d2] = two_digits(day);
-        let [h1, h2] = two_digits(minutes / 60);
-        let [mi1, mi2] = two_digits(minutes % 60);
-        let [s1, s2] = two_digits(second);
-        let [_, f1] = two_digits(fraction / 100);
-        let [f2, f3] = two_digits(fraction % 100);
+        let [y1, y2] = two(year / 100);
+        let [y3, y4] = two(year % 100);
+        let [mo1, mo2] = two(month);
+        let [d1, d2] = two(day);
+        let [h1, h2] = two(minutes / 60);
+        let [mi1, mi2] = two(minutes % 60);
+        let [s1, s2] = two(second);
+        let [_, f1] = two(fraction / 100);
+        let [f2, f3] = two(fraction % 100);
         [
             y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b'T', h1, h2, b':', mi1, mi2, b':', s1, s2, b'.', f1, f2, f3,
             b'Z',
@@ -166,10 +168,6 @@ impl Timestamp {
 
 /// Milliseconds of one.
 const DAY: u64 = 86_400_000;
-
-fn two_digits(value: u32) -> [u8; 2] {
-    [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]
-}
 
 /// Days of 400 years, after which all comes again.
 const ERA: u32 = 146_097;

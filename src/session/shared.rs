@@ -14,10 +14,10 @@ use super::phase::{Phase, PhaseCell};
 use super::timers::{Timer, Timers};
 use super::violations::Violations;
 use crate::feature::FeatureSet;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::wire::{
-    Envelope, EventHeader, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, Notes, Payload, SessionId, TraceId,
-    write_around, write_frame,
+    Envelope, EventHead, EventMark, EventPayload, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, Notes,
+    Payload, SessionId, TraceId, end_payload, payload_around, write_around, write_body, write_frame,
 };
 
 const BAD_JOB_ID: &str = "a job id has 1 to 256 bytes";
@@ -44,15 +44,15 @@ pub(super) struct Shared {
     /// Message ids given out; nonces share the count.
     minted: u64,
     /// `None`: nothing has happened in a job yet.
-    event_header: Option<Box<Prepared>>,
+    began: Option<Box<Began>>,
 }
 
-/// How the events of one job begin on one attachment.
+/// How the last event began, for the next of the same job and attachment.
 #[derive(Clone)]
-struct Prepared {
+struct Began {
     epoch: u64,
     job: Box<str>,
-    text: EventHeader,
+    head: EventHead,
 }
 
 /// What makes ids unique (D3): a snapshot carries it on.
@@ -153,7 +153,7 @@ impl Shared {
             letter,
             prefix: prefix.get(..end).unwrap_or_default().into(),
             minted: 0,
-            event_header: None,
+            began: None,
         }
     }
 
@@ -217,29 +217,57 @@ impl Shared {
         Ok((id, Bytes::copy_from_slice(&frame)))
     }
 
-    /// Writes the frame of what happens in a job into an empty buffer. After an error there is part of it.
-    pub(super) fn write_event<P: Payload + ?Sized>(
+    /// Writes a frame with a payload of the application's into an empty buffer. After an error there is part of it.
+    pub(super) fn write_checked<P: Payload + ?Sized>(
         &mut self,
         out: &mut BytesMut,
         about: About<'_>,
         payload: &P,
         limit: usize,
     ) -> Result<(), Unsendable> {
-        let notes = if self.write_event_header(out, about) {
-            let notes = payload.write_to(out)?;
-            out.put_u8(b'}');
-            notes
-        } else {
-            self.write_about(out, about, payload)?.1
-        };
-        check(out, about, notes, limit)?;
-        if about.message == MessageType::JobEvent && !notes.body_is_object {
-            return Err(Unsendable::Invalid("an event's body is an object"));
-        }
-        Ok(())
+        let (_, notes) = self.write_about(out, about, payload)?;
+        check(out, about, notes, limit)
     }
 
-    /// The same around a payload that was written before, and was looked at then.
+    /// The same of an event.
+    pub(super) fn write_event<B: Serialize + ?Sized>(
+        &mut self,
+        out: &mut BytesMut,
+        about: About<'_>,
+        payload: &EventPayload<'_, B>,
+        limit: usize,
+    ) -> Result<(), Unsendable> {
+        let notes = match self.begin_event(out, about, payload.kind, payload.ts) {
+            Some(payload_at) => {
+                let notes = write_body(out, payload.body)?;
+                end_payload(out, payload_at, notes.may_break);
+                out.put_u8(b'}');
+                notes
+            }
+            None => self.write_about(out, about, payload)?.1,
+        };
+        check(out, about, notes, limit)?;
+        if notes.body_is_object { Ok(()) } else { Err(Unsendable::Invalid("an event's body is an object")) }
+    }
+
+    /// The same around a body that was written before, on one line, and was looked at then.
+    pub(super) fn write_event_around(
+        &mut self,
+        out: &mut BytesMut,
+        about: About<'_>,
+        payload: &EventPayload<'_, [u8]>,
+        limit: usize,
+    ) -> Result<(), Unsendable> {
+        if self.begin_event(out, about, payload.kind, payload.ts).is_none() {
+            let payload = payload_around(payload.kind, payload.ts, payload.body, false);
+            return self.write_around(out, about, &payload, limit);
+        }
+        out.extend_from_slice(payload.body);
+        out.extend_from_slice(b"}}");
+        if out.len() > limit { Err(Unsendable::TooLarge { len: out.len(), limit }) } else { Ok(()) }
+    }
+
+    /// The frame around a payload that was written before, and was looked at then.
     pub(super) fn write_around(
         &mut self,
         out: &mut BytesMut,
@@ -250,41 +278,37 @@ impl Shared {
         if about.has_bad_job_id() {
             return Err(Unsendable::Invalid(BAD_JOB_ID));
         }
-        if self.write_event_header(out, about) {
-            out.extend_from_slice(payload);
-            out.put_u8(b'}');
-        } else {
-            let id = self.mint("msg");
-            write_around(out, &self.header(&id, about), payload);
-        }
+        let id = self.mint("msg");
+        write_around(out, &self.header(&id, about), payload);
         if out.len() > limit { Err(Unsendable::TooLarge { len: out.len(), limit }) } else { Ok(()) }
     }
 
-    /// Writes the header of an event, up to its payload; of anything else, nothing: then it is false.
-    fn write_event_header(&mut self, out: &mut BytesMut, about: About<'_>) -> bool {
-        let About { message: MessageType::JobEvent, job_id: Some(job), trace_id: None, event_seq: Some(seq) } = about
-        else {
-            return false;
-        };
-        if about.has_bad_job_id() {
-            return false;
-        }
-        let is_it = self.event_header.as_ref().is_some_and(|header| header.epoch == self.epoch && *header.job == *job);
+    /// Writes an event up to its body, and says where its payload begins. `None`: nothing is written, for it cannot begin
+    /// like others.
+    #[inline]
+    fn begin_event(&mut self, out: &mut BytesMut, about: About<'_>, kind: &str, ts: Timestamp) -> Option<usize> {
+        let (job, seq) = (about.job_id?, about.event_seq?);
+        let is_it = self.began.as_ref().is_some_and(|began| began.epoch == self.epoch && *began.job == *job);
         if !is_it {
-            self.prepare_event_header(job);
+            self.prepare(about, kind)?;
         }
-        let Some(header) = &self.event_header else { return false };
+        let head = &mut self.began.as_mut()?.head;
+        let text = head.next(EventMark { id: self.minted + 1, seq, kind, ts })?;
+        out.extend_from_slice(text);
         self.minted += 1;
-        header.text.write(out, self.minted, seq);
-        true
+        Some(head.payload_at())
     }
 
     #[cold]
-    fn prepare_event_header(&mut self, job: &str) {
+    fn prepare(&mut self, about: About<'_>, kind: &str) -> Option<()> {
+        if about.has_bad_job_id() || !EventHead::can_be(kind) {
+            return None;
+        }
         let id = self.text("msg", None);
-        let about = About::new(MessageType::JobEvent, Some(job));
-        let text = EventHeader::new(&self.header(&id, about));
-        self.event_header = Some(Box::new(Prepared { epoch: self.epoch, job: job.into(), text }));
+        let head = EventHead::new(&self.header(&id, About { event_seq: None, ..about }));
+        let job = about.job_id?.into();
+        self.began = Some(Box::new(Began { epoch: self.epoch, job, head }));
+        Some(())
     }
 
     /// Writes a frame into an empty buffer. After an error there is part of it.
@@ -309,6 +333,7 @@ impl Shared {
     pub(super) fn cut(&mut self) {
         self.heartbeat.stop();
         self.violations.reset();
+        self.began = None;
         self.outbox.keep_farewell();
         for timer in [Timer::Handshake, Timer::Close] {
             self.timers.set(timer, None);

@@ -1,14 +1,11 @@
 //! Header and payload → frame, in the field order of the draft.
 
-use alloc::boxed::Box;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use super::id::TraceId;
 use super::json::{JsonWriter, Notes, append_integer, append_string};
 use super::message::MessageType;
-use crate::time::Timestamp;
 
 /// The header of a frame to be sent, without what is fixed.
 #[derive(Clone, Copy, Debug)]
@@ -72,36 +69,6 @@ pub(crate) fn write_frame<P: Payload + ?Sized>(
     Ok(notes)
 }
 
-/// The headers of events that differ in number and place alone, written once.
-#[derive(Clone, Debug)]
-pub(crate) struct EventHeader {
-    text: Box<[u8]>,
-    /// Where in it the id goes on with a number.
-    id_end: usize,
-}
-
-impl EventHeader {
-    /// Of an event whose id begins as the header's does, and which is the header's but for its place.
-    pub(crate) fn new(header: &Header<'_>) -> EventHeader {
-        let mut text = BytesMut::new();
-        write_to_id(&mut text, header.id);
-        let id_end = text.len() - 1;
-        write_from_type(&mut text, header);
-        EventHeader { text: text.as_ref().into(), id_end }
-    }
-
-    /// Appends a header, up to its payload.
-    pub(crate) fn write(&self, out: &mut BytesMut, id: u64, event_seq: u64) {
-        let (before, behind) = self.text.split_at_checked(self.id_end).unwrap_or_default();
-        out.extend_from_slice(before);
-        append_integer(out, id);
-        out.extend_from_slice(behind);
-        out.extend_from_slice(EVENT_SEQ);
-        append_integer(out, event_seq);
-        out.extend_from_slice(PAYLOAD);
-    }
-}
-
 /// The same around a payload that was written before.
 pub(crate) fn write_around(out: &mut BytesMut, header: &Header<'_>, payload: &[u8]) {
     write_header(out, header);
@@ -109,7 +76,7 @@ pub(crate) fn write_around(out: &mut BytesMut, header: &Header<'_>, payload: &[u
     out.put_u8(b'}');
 }
 
-/// The payload of a frame: whatever serializes, and [an event's](EventPayload).
+/// The payload of a frame: whatever serializes, and [an event's](super::EventPayload).
 pub(crate) trait Payload {
     /// Appends the payload, on one line (D38).
     fn write_to(&self, out: &mut BytesMut) -> Result<Notes, serde_json::Error>;
@@ -126,44 +93,16 @@ impl<P: Serialize + ?Sized> Payload for P {
     }
 }
 
-/// The payload of a `job.event`, as [`JobEvent`](super::JobEvent) reads it.
-pub(crate) struct EventPayload<'a, B: ?Sized> {
-    pub(crate) kind: &'a str,
-    pub(crate) ts: Timestamp,
-    pub(crate) body: &'a B,
-}
-
-impl<B: Serialize + ?Sized> Payload for EventPayload<'_, B> {
-    fn write_to(&self, out: &mut BytesMut) -> Result<Notes, serde_json::Error> {
-        let start = out.len();
-        out.extend_from_slice(b"{\"kind\":");
-        let kind_may_break = append_string(out, self.kind);
-        out.extend_from_slice(b",\"ts\":\"");
-        out.extend_from_slice(&self.ts.to_text());
-        out.extend_from_slice(b"\",\"body\":");
-        let body = out.len();
-        let mut notes = JsonWriter::write(out, self.body)?;
-        notes.brackets += 1;
-        notes.may_break |= kind_may_break;
-        notes.body_is_object = out.get(body) == Some(&b'{');
-        out.put_u8(b'}');
-        if notes.may_break {
-            put_on_one_line(out, start);
-        }
-        Ok(notes)
-    }
-}
-
 /// What was appended behind `start` is written once more, on one line.
 #[cold]
-fn put_on_one_line(out: &mut BytesMut, start: usize) {
+pub(super) fn put_on_one_line(out: &mut BytesMut, start: usize) {
     let json = out.get(start..).unwrap_or_default().to_vec();
     out.truncate(start);
     append_on_one_line(out, &json);
 }
 
-const EVENT_SEQ: &[u8] = b",\"event_seq\":";
-const PAYLOAD: &[u8] = b",\"payload\":";
+pub(super) const EVENT_SEQ: &[u8] = b",\"event_seq\":";
+pub(super) const PAYLOAD: &[u8] = b",\"payload\":";
 
 fn write_header(out: &mut BytesMut, header: &Header<'_>) {
     write_to_id(out, header.id);
@@ -175,12 +114,12 @@ fn write_header(out: &mut BytesMut, header: &Header<'_>) {
     out.extend_from_slice(PAYLOAD);
 }
 
-fn write_to_id(out: &mut BytesMut, id: &str) {
+pub(super) fn write_to_id(out: &mut BytesMut, id: &str) {
     out.extend_from_slice(b"{\"arcp\":\"1.1\",\"id\":");
     append_id(out, id);
 }
 
-fn write_from_type(out: &mut BytesMut, header: &Header<'_>) {
+pub(super) fn write_from_type(out: &mut BytesMut, header: &Header<'_>) {
     out.extend_from_slice(b",\"type\":\"");
     out.extend_from_slice(header.message.name().as_bytes());
     out.put_u8(b'"');
@@ -298,23 +237,6 @@ mod tests {
             let mut frame = BytesMut::new();
             write_around(&mut frame, &header, payload);
             assert_eq!(frame, encode(&header, &RawJson::empty_object()).unwrap());
-        }
-    }
-
-    #[test]
-    fn a_header_written_before_makes_the_same_frame() {
-        for (id, session, job) in [("msg_r1_", "sess_1", "job_1"), ("msg_\"\u{2028}r1_", "\n", "job_\u{2029}ü")] {
-            let header =
-                Header { session_id: Some(session), job_id: Some(job), ..Header::new(id, MessageType::JobEvent) };
-            let written = EventHeader::new(&header);
-            for (number, seq) in [(1, 1), (10, 9), (u64::MAX, 9_007_199_254_740_991)] {
-                let mut frame = BytesMut::new();
-                written.write(&mut frame, number, seq);
-                frame.extend_from_slice(b"{}}");
-                let id = alloc::format!("{id}{number}");
-                let header = Header { id: &id, event_seq: Some(seq), ..header };
-                assert_eq!(frame, encode(&header, &RawJson::empty_object()).unwrap());
-            }
         }
     }
 

@@ -13,6 +13,7 @@ use serde::ser::{self, Error as _};
 
 use super::encode::has_separator;
 use super::scan::{first_stop, is_plain_ascii_text};
+use crate::digits::Digits;
 
 type Error = serde_json::Error;
 
@@ -124,18 +125,8 @@ fn append_escaped(out: &mut BytesMut, mut rest: &[u8]) {
 }
 
 /// Appends a number.
-pub(super) fn append_integer(out: &mut BytesMut, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut len = 0;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + (value % 10) as u8;
-        value /= 10;
-        len += 1;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - len..).unwrap_or_default());
+pub(super) fn append_integer(out: &mut BytesMut, value: u64) {
+    out.extend_from_slice(Digits::new(value).text());
 }
 
 impl<'w, 'a> ser::Serializer for &'w mut JsonWriter<'a> {

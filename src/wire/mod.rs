@@ -9,6 +9,7 @@
 mod code;
 mod encode;
 mod envelope;
+mod event_head;
 mod frame_fault;
 mod id;
 mod job;
@@ -24,9 +25,10 @@ mod session;
 
 pub use code::{ErrorCode, WireError};
 pub(crate) use encode::breaks_lines;
-pub(crate) use encode::{EventHeader, EventPayload, Payload, write_around, write_frame};
 pub use encode::{Header, encode};
+pub(crate) use encode::{Payload, write_around, write_frame};
 pub use envelope::{Envelope, PayloadError};
+pub(crate) use event_head::{EventHead, EventMark, EventPayload, end_payload, payload_around, write_body};
 pub use frame_fault::{FrameFault, HeaderField, MalformedFrame};
 pub use id::{JobId, Principal, ResultId, SessionId, TraceId};
 pub use job::{

@@ -9,11 +9,11 @@ use super::super::shared::{About, is_too_deep};
 use super::Runtime;
 use super::send::{Interest, check_result, complete_error};
 use crate::feature::{Feature, FeatureSet};
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::wire::job_event::{feature_of_kind, features_of_status, kind};
 use crate::wire::{
-    Envelope, EventPayload, Header, JobError, JobEvent, JobId, JobResult, MAX_DEPTH, MessageType, Notes, Payload,
-    RawJson, write_around,
+    Envelope, EventHead, EventPayload, Header, JobError, JobEvent, JobId, JobResult, MAX_DEPTH, MessageType, Notes,
+    Payload, RawJson, payload_around, write_around, write_body,
 };
 
 /// An event, a result or an error of a job, before any session has given it a place.
@@ -33,16 +33,24 @@ const HEADER_LEN: usize = 256;
 /// The text of a payload.
 #[derive(Clone, Debug)]
 enum Written<'a> {
+    /// Of an event only the body, on one line.
+    Event {
+        kind: &'a str,
+        ts: Timestamp,
+        body: &'a [u8],
+    },
     Here(&'a [u8]),
     /// Within a frame that is kept.
     Kept(Bytes),
 }
 
 impl Written<'_> {
-    fn text(&self) -> &[u8] {
+    fn len(&self) -> usize {
         match self {
-            Written::Here(text) => text,
-            Written::Kept(text) => text,
+            // `{"kind":"…","ts":"…","body":…}`
+            Written::Event { kind, body, .. } => 51 + kind.len() + body.len(),
+            Written::Here(text) => text.len(),
+            Written::Kept(text) => text.len(),
         }
     }
 }
@@ -78,19 +86,30 @@ impl<'a> Emission<'a> {
     pub(crate) fn event<B: Serialize + ?Sized>(
         out: &'a mut BytesMut,
         now: Now,
-        kind: &str,
+        kind: &'a str,
         body: &B,
     ) -> Result<Emission<'a>, SendError> {
         if kind.is_empty() {
             return Err(SendError::Invalid("the event has no kind"));
         }
-        let notes = write(out, &EventPayload { kind, ts: now.wall, body })?;
+        out.clear();
+        let notes = write_body(out, body).map_err(Unsendable::from)?;
         if !notes.body_is_object {
             return Err(SendError::Invalid("an event's body is an object"));
         }
-        let payload = &**out;
-        let needs = needs(kind, || Some(serde_json::from_slice::<JobEvent<'_>>(payload).ok()?.body));
-        let payload = Written::Here(payload);
+        let is_strange = notes.may_break || notes.brackets >= MAX_DEPTH || !EventHead::can_be(kind);
+        if is_strange {
+            *out = payload_around(kind, now.wall, out, notes.may_break);
+        }
+        let body = &**out;
+        let payload = if is_strange { Written::Here(body) } else { Written::Event { kind, ts: now.wall, body } };
+        let needs = needs(kind, || {
+            if is_strange {
+                Some(serde_json::from_slice::<JobEvent<'_>>(body).ok()?.body)
+            } else {
+                serde_json::from_slice(body).ok()
+            }
+        });
         Emission { message: MessageType::JobEvent, payload, needs, plain: None }.checked(notes)
     }
 
@@ -127,9 +146,11 @@ impl<'a> Emission<'a> {
 
     /// Only the frame around it shows whether it is nested too deep.
     fn checked(self, notes: Notes) -> Result<Emission<'a>, SendError> {
-        if notes.brackets >= MAX_DEPTH {
+        if notes.brackets >= MAX_DEPTH
+            && let Written::Here(payload) = &self.payload
+        {
             let mut frame = BytesMut::new();
-            write_around(&mut frame, &Header::new("m", self.message), self.payload.text());
+            write_around(&mut frame, &Header::new("m", self.message), payload);
             if is_too_deep(&frame, notes.brackets) {
                 return Err(SendError::Invalid("it is nested deeper than 128"));
             }
@@ -139,7 +160,7 @@ impl<'a> Emission<'a> {
 
     /// No frame with it is shorter than this.
     pub(crate) fn least_len(&self) -> usize {
-        self.plain.as_ref().map_or(self.payload.text(), |plain| &**plain).len()
+        self.plain.as_ref().map_or(self.payload.len(), |plain| plain.len())
     }
 
     /// A session with these features hears of it (D33).
@@ -169,10 +190,15 @@ impl Session<Runtime> {
             return Err(SendError::FeatureNotNegotiated(missing));
         }
         let plain = emission.plain.as_ref().filter(|_| !features.contains(Feature::ResultChunk));
-        let payload = plain.map_or(emission.payload.text(), |plain| &**plain);
         let about = About::new(emission.message, Some(job.as_str()));
-        self.record_with(now, interest, about, payload.len() + HEADER_LEN, |shared, out, about, limit| {
-            shared.write_around(out, about, payload, limit)
+        let expected = emission.payload.len() + HEADER_LEN;
+        self.record_with(now, interest, about, expected, |shared, out, about, limit| match (plain, &emission.payload) {
+            (Some(plain), _) => shared.write_around(out, about, plain, limit),
+            (None, Written::Event { kind, ts, body }) => {
+                shared.write_event_around(out, about, &EventPayload { kind, ts: *ts, body: *body }, limit)
+            }
+            (None, Written::Here(payload)) => shared.write_around(out, about, payload, limit),
+            (None, Written::Kept(payload)) => shared.write_around(out, about, payload, limit),
         })
     }
 }

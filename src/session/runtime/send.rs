@@ -136,7 +136,10 @@ impl Session<Runtime> {
             return Err(SendError::FeatureNotNegotiated(missing));
         }
         let payload = EventPayload { kind, ts: now.wall, body };
-        self.record(now, interest, job, MessageType::JobEvent, &payload)
+        let about = About::new(MessageType::JobEvent, Some(job.as_str()));
+        self.record_with(now, interest, about, USUAL_LEN, |shared, out, about, limit| {
+            shared.write_event(out, about, &payload, limit)
+        })
     }
 
     /// [`send_result`](Session::send_result) with the reason why this session hears of the job.
@@ -226,7 +229,7 @@ impl Session<Runtime> {
     ) -> Result<u64, SendError> {
         let about = About::new(message, Some(job.as_str()));
         self.record_with(now, interest, about, USUAL_LEN, |shared, out, about, limit| {
-            shared.write_event(out, about, payload, limit)
+            shared.write_checked(out, about, payload, limit)
         })
     }
 

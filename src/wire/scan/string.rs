@@ -64,12 +64,23 @@ pub(crate) fn is_plain_ascii_text(text: &[u8]) -> bool {
         // What is left, and what was before it once more.
         Some(last) if !tail.is_empty() => marks |= mark(last),
         Some(_) => {}
-        None => {
-            let is_plain = |byte: &u8| (0x20..0x80).contains(byte) && *byte != b'"' && *byte != b'\\';
-            marks |= u64::from(!tail.iter().all(is_plain));
-        }
+        None => marks |= mark(&short(text)),
     }
     marks == 0 && blocks.iter().all(is_plain_ascii)
+}
+
+/// A text of less than eight bytes, some of them more than once or with others behind them that go on.
+#[inline(always)]
+fn short(text: &[u8]) -> [u8; 8] {
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some([a, b, c, d]), Some([e, f, g, h])) => [*a, *b, *c, *d, *e, *f, *g, *h],
+        _ => match *text {
+            [a, b, c] => [a, b, c, c, c, c, c, c],
+            [a, b] => [a, b, b, b, b, b, b, b],
+            [a] => [a; 8],
+            _ => [b' '; 8],
+        },
+    }
 }
 
 /// The first byte at which a string cannot simply go on, what is before it and what is behind it.
