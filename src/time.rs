@@ -142,6 +142,7 @@ impl Timestamp {
     }
 
     /// The 24 characters of the wire form.
+    #[inline]
     pub(crate) fn to_text(self) -> [u8; 24] {
         let millis = self.0.clamp(FIRST_PRINTABLE, LAST_PRINTABLE);
         // Counted from year 0, so that nothing is negative.
@@ -173,6 +174,7 @@ const DAY: u64 = 86_400_000;
 const ERA: u32 = 146_097;
 
 /// Year, month and day, `days` after the first of January of the year 0.
+#[inline]
 fn date(days: u32) -> (u32, u32, u32) {
     // In years that begin in March a leap day is the last. The first of March of the year 0 was the 60th day; an era more,
     // and nothing is negative.

@@ -352,6 +352,7 @@ impl Endpoint {
 
 impl Endpoint {
     /// Every call that brings a clock begins here.
+    #[inline]
     fn tick(&mut self, now: Now) -> Now {
         self.clock = Now { mono: now.mono.max(self.clock.mono), wall: now.wall };
         if !self.has_room() {
@@ -361,6 +362,7 @@ impl Endpoint {
     }
 
     /// What waits to be polled, of all together, leaves room for more to be read.
+    #[inline]
     fn has_room(&self) -> bool {
         self.events.bytes() < self.config.event_bytes / 2 || self.events.bytes() == 0
     }

@@ -55,6 +55,7 @@ impl Endpoint {
     }
 
     /// The transport has something to send, or may have.
+    #[inline]
     pub(super) fn queue_conn(&mut self, conn: ConnId) {
         if let Some(state) = self.conns.get_mut(conn)
             && !state.is_queued

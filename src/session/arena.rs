@@ -20,6 +20,7 @@ pub(super) struct Arena {
 
 impl Arena {
     /// An empty buffer, in which a frame of the expected length fits without another allocation.
+    #[inline]
     pub(super) fn open(&mut self, expected: usize) -> &mut BytesMut {
         self.chunk.clear();
         if self.chunk.capacity() < expected {
@@ -36,11 +37,13 @@ impl Arena {
     }
 
     /// The length of what is in the buffer.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.chunk.len()
     }
 
     /// What is in the buffer, to be kept.
+    #[inline]
     pub(super) fn close(&mut self) -> Bytes {
         if self.chunk.len() > CHUNK / 2 {
             return self.close_long();

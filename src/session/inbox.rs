@@ -44,6 +44,7 @@ impl<E> Inbox<E> {
     }
 
     /// Takes the next out of the queue, and lets it count until what it costs is released.
+    #[inline]
     pub(super) fn pop_held(&mut self) -> Option<(Option<E>, u64, usize)> {
         let Waiting { event, seq, cost } = self.events.pop_front()?;
         if self.events.is_empty() && self.events.capacity() > 64 {
@@ -56,10 +57,12 @@ impl<E> Inbox<E> {
         self.bytes = self.bytes.saturating_sub(cost);
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

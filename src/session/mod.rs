@@ -263,6 +263,7 @@ impl<R: Role> Session<R> {
     /// Whether to go on reading. False while events of more than half of [`Limits::inbound_bytes`] wait to be polled;
     /// the peer's silence is not held against it meanwhile (D43).
     #[must_use]
+    #[inline]
     pub fn wants_input(&self) -> bool {
         let waiting = self.inbox.bytes().saturating_add(R::held_bytes(&self.role));
         waiting < self.limits().inbound_bytes / 2 || self.inbox.bytes() == 0
@@ -273,6 +274,7 @@ impl<R: Role> Session<R> {
 impl<R: Role> Session<R> {
     /// Where the session stands.
     #[must_use]
+    #[inline]
     pub fn phase(&self) -> Phase {
         self.shared.phase.get()
     }
@@ -295,6 +297,7 @@ impl<R: Role> Session<R> {
         self.shared.session_id.as_ref()
     }
 
+    #[inline]
     fn limits(&self) -> &Limits {
         R::limits(&self.role)
     }
@@ -302,11 +305,13 @@ impl<R: Role> Session<R> {
 
 /// What both roles do alike.
 impl<R: Role> Session<R> {
+    #[inline]
     fn admits(&self, len: usize, limit: usize) -> bool {
         self.inbox.admits(len, R::held_bytes(&self.role), limit)
     }
 
     /// Every call that brings a clock begins here.
+    #[inline]
     fn tick(&mut self, now: Now) -> Now {
         let previous = self.shared.clock.mono;
         let mono = now.mono.max(previous);
@@ -321,6 +326,7 @@ impl<R: Role> Session<R> {
     }
 
     /// Every call that may have changed a deadline ends here.
+    #[inline]
     fn set_timers(&mut self) {
         let silence = if self.wants_input() { self.shared.heartbeat.lost_at() } else { None };
         self.shared.timers.set(Timer::Silence, silence);

@@ -66,20 +66,24 @@ pub(super) struct Window {
 
 impl Window {
     /// The seq of the last event recorded.
+    #[inline]
     pub(super) fn highest(&self) -> u64 {
         self.floor + self.len() as u64
     }
 
+    #[inline]
     fn frames(&self) -> &VecDeque<Bytes> {
         self.events.as_ref().map_or(&NONE, |events| &events.frames)
     }
 
     /// An empty buffer for the next event, which is expected to be so long.
+    #[inline]
     pub(super) fn open(&mut self, expected: usize) -> &mut BytesMut {
         self.events.get_or_insert_default().arena.open(expected)
     }
 
     /// The length of what is in that buffer.
+    #[inline]
     pub(super) fn opened_len(&self) -> usize {
         self.events.as_ref().map_or(0, |events| events.arena.len())
     }
@@ -92,6 +96,7 @@ impl Window {
     }
 
     /// Records what is in that buffer.
+    #[inline]
     pub(super) fn close(&mut self) {
         let events = self.events.get_or_insert_default();
         let frame = events.arena.close();
@@ -100,10 +105,12 @@ impl Window {
         events.frames.push_back(frame);
     }
 
+    #[inline]
     pub(super) fn floor(&self) -> u64 {
         self.floor
     }
 
+    #[inline]
     pub(super) fn cursor(&self) -> u64 {
         self.cursor
     }
@@ -113,10 +120,12 @@ impl Window {
         self.transmitted.max(self.restored)
     }
 
+    #[inline]
     pub(super) fn acked(&self) -> u64 {
         self.acked
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.frames().len()
     }
@@ -126,6 +135,7 @@ impl Window {
     }
 
     /// Events and bytes that cannot be freed.
+    #[inline]
     pub(super) fn held(&self, evictable: Evictable) -> (usize, usize) {
         match evictable {
             Evictable::Nothing => (self.frames().len(), self.bytes),
@@ -135,6 +145,7 @@ impl Window {
     }
 
     /// Whether an event of `len` bytes fits, if need be after freeing what may be freed.
+    #[inline]
     pub(super) fn fits(&self, len: usize, evictable: Evictable, capacity: Capacity) -> bool {
         let (events, bytes) = self.held(evictable);
         events < capacity.events && bytes.saturating_add(len) <= capacity.bytes
@@ -147,6 +158,7 @@ impl Window {
     }
 
     /// Frees the oldest events until another of `len` bytes fits. Whoever calls has seen that it can.
+    #[inline]
     pub(super) fn make_room(&mut self, len: usize, capacity: Capacity) {
         while !self.frames().is_empty()
             && (self.frames().len() >= capacity.events || self.bytes.saturating_add(len) > capacity.bytes)
@@ -162,6 +174,7 @@ impl Window {
         self.events.get_or_insert_default().frames.push_back(frame);
     }
 
+    #[inline]
     fn free_oldest(&mut self) {
         if let Some(frame) = self.events.as_mut().and_then(|events| events.frames.pop_front()) {
             self.floor += 1;
@@ -193,11 +206,13 @@ impl Window {
         true
     }
 
+    #[inline]
     fn at(&self, seq: u64) -> Option<&Bytes> {
         let index = seq.checked_sub(self.floor + 1)?;
         self.frames().get(usize::try_from(index).ok()?)
     }
 
+    #[inline]
     fn advance(&mut self) -> Option<Bytes> {
         let frame = self.at(self.cursor + 1)?.clone();
         self.cursor += 1;
@@ -206,6 +221,7 @@ impl Window {
     }
 
     /// The next event for the present transport, if there is one up to `last`.
+    #[inline]
     pub(super) fn next_frame(&mut self, last: u64) -> Option<Bytes> {
         if self.cursor >= last {
             return None;
@@ -216,6 +232,7 @@ impl Window {
     }
 
     /// Whether eviction has passed the cursor: the present transport would see a hole.
+    #[inline]
     pub(super) fn is_overrun(&self) -> bool {
         self.floor > self.cursor
     }

@@ -49,6 +49,7 @@ impl Timers {
         Timers([Instant::MAX; Timer::ALL.len()])
     }
 
+    #[inline]
     pub(super) fn set(&mut self, timer: Timer, at: Option<Instant>) {
         if let Some(slot) = self.0.get_mut(timer as usize) {
             *slot = at.unwrap_or(Instant::MAX);

@@ -66,6 +66,7 @@ impl EventHead {
     }
 
     /// Whether an event of that kind can begin so.
+    #[inline]
     pub(crate) fn can_be(kind: &str) -> bool {
         kind.len() <= MAX_KIND && is_plain_ascii_text(kind.as_bytes())
     }
@@ -113,6 +114,7 @@ impl EventHead {
     }
 
     /// Where the payload begins in a text of [`next`](EventHead::next).
+    #[inline]
     pub(crate) fn payload_at(&self) -> usize {
         self.seq.end + PAYLOAD.len()
     }
@@ -126,6 +128,7 @@ pub(crate) struct EventPayload<'a, B: ?Sized> {
 }
 
 /// Appends the body of an event, where it need not be on one line.
+#[inline]
 pub(crate) fn write_body<B: Serialize + ?Sized>(out: &mut BytesMut, body: &B) -> Result<Notes, serde_json::Error> {
     let start = out.len();
     let mut notes = JsonWriter::write(out, body)?;
@@ -146,6 +149,7 @@ fn write_payload_head(out: &mut BytesMut, kind: &str, ts: Timestamp) -> bool {
 }
 
 /// Ends a payload that begins at `start`.
+#[inline]
 pub(crate) fn end_payload(out: &mut BytesMut, start: usize, may_break: bool) {
     out.put_u8(b'}');
     if may_break {

@@ -43,6 +43,7 @@ pub(crate) struct Notes {
 
 impl<'a> JsonWriter<'a> {
     /// Appends the JSON of `value` to `out`. After an error there is part of it.
+    #[inline]
     pub(crate) fn write<T: Serialize + ?Sized>(out: &'a mut BytesMut, value: &T) -> Result<Notes, Error> {
         let mut writer = JsonWriter { out, notes: Notes::default(), is_raw: false, is_name: false };
         value.serialize(&mut writer)?;
@@ -57,6 +58,7 @@ impl<'a> JsonWriter<'a> {
         self.out.extend_from_slice(json);
     }
 
+    #[inline]
     fn open(&mut self, bracket: u8) {
         self.notes.brackets += 1;
         self.out.put_u8(bracket);
@@ -251,6 +253,7 @@ impl<'w, 'a> ser::Serializer for &'w mut JsonWriter<'a> {
         Ok(())
     }
 
+    #[inline]
     fn serialize_seq(self, _: Option<usize>) -> Result<Members<'w, 'a>, Error> {
         Ok(Members::begin(self, b'[', b"]"))
     }
@@ -274,6 +277,7 @@ impl<'w, 'a> ser::Serializer for &'w mut JsonWriter<'a> {
         Ok(Members::begin(self, b'[', b"]}"))
     }
 
+    #[inline]
     fn serialize_map(self, _: Option<usize>) -> Result<Members<'w, 'a>, Error> {
         Ok(Members::begin(self, b'{', b"}"))
     }
@@ -318,11 +322,13 @@ fn no_name() -> Error {
 }
 
 impl<'w, 'a> Members<'w, 'a> {
+    #[inline]
     fn begin(writer: &'w mut JsonWriter<'a>, bracket: u8, end: &'static [u8]) -> Members<'w, 'a> {
         writer.open(bracket);
         Members { writer, is_first: true, is_raw: false, end }
     }
 
+    #[inline]
     fn next(&mut self) {
         if !core::mem::take(&mut self.is_first) {
             self.writer.out.put_u8(b',');
@@ -346,6 +352,7 @@ impl<'w, 'a> Members<'w, 'a> {
         value.serialize(&mut *self.writer)
     }
 
+    #[inline]
     fn end(self) {
         self.writer.out.extend_from_slice(self.end);
     }
@@ -381,6 +388,7 @@ macro_rules! of_values {
                 self.value(value)
             }
 
+            #[inline]
             fn end(self) -> Result<(), Error> {
                 self.end();
                 Ok(())
@@ -407,6 +415,7 @@ macro_rules! of_fields {
                 self.field(name, value)
             }
 
+            #[inline]
             fn end(self) -> Result<(), Error> {
                 self.end();
                 Ok(())
@@ -429,6 +438,7 @@ impl ser::SerializeMap for Members<'_, '_> {
         value.serialize(&mut *self.writer)
     }
 
+    #[inline]
     fn end(self) -> Result<(), Error> {
         self.end();
         Ok(())

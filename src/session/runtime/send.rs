@@ -206,10 +206,12 @@ impl Session<Runtime> {
         Ok(needed.iter().find(missing))
     }
 
+    #[inline]
     fn capacity(&self) -> Capacity {
         Capacity { events: self.role.config.replay_events.max(1), bytes: self.role.config.replay_bytes }
     }
 
+    #[inline]
     fn evictable(&self, interest: Interest) -> Evictable {
         match (interest, self.role.config.overflow) {
             _ if self.role.window_is_over => Evictable::Nothing,
@@ -266,6 +268,7 @@ impl Session<Runtime> {
         Ok(seq)
     }
 
+    #[inline]
     fn make_room(&mut self, len: usize, interest: Interest) -> Result<(), SendError> {
         let capacity = self.capacity();
         if self.role.window.fits(len, self.evictable(interest), capacity) {
@@ -282,6 +285,7 @@ impl Session<Runtime> {
     }
 
     /// What was evicted unsent is missed by the present transport, which must not see the hole (D27).
+    #[inline]
     fn follow_eviction(&mut self, now: Now) {
         if !self.role.window.is_overrun() {
             return;
@@ -295,6 +299,7 @@ impl Session<Runtime> {
     }
 
     /// Tells `Writable` once what was refused fits and half is free (D19).
+    #[inline]
     pub(super) fn judge_writable(&mut self) {
         let len = self.role.refused;
         if len == 0 {
@@ -310,6 +315,7 @@ impl Session<Runtime> {
     }
 
     /// An event was recorded: signals, where the client falls behind by it (D26).
+    #[inline]
     fn press(&mut self, now: Now, job: &str, is_terminal: bool) {
         if self.phase() != Phase::Open || !self.shared.features.contains(Feature::Ack) {
             return;

@@ -53,20 +53,18 @@ pub(super) fn is_letter_of_escape(byte: u8) -> bool {
 /// Whether a string can go on over the whole text, and all of it is ASCII.
 #[inline]
 pub(crate) fn is_plain_ascii_text(text: &[u8]) -> bool {
-    let (blocks, rest) = text.as_chunks::<BLOCK>();
-    let (words, tail) = rest.as_chunks::<8>();
     let mark = |word: &[u8; 8]| {
         let word = u64::from_le_bytes(*word);
         stops(word) | word & TOPS
     };
-    let mut marks = words.iter().fold(0, |marks, word| marks | mark(word));
-    match text.last_chunk::<8>() {
-        // What is left, and what was before it once more.
-        Some(last) if !tail.is_empty() => marks |= mark(last),
-        Some(_) => {}
-        None => marks |= mark(&short(text)),
+    // The last of them is looked at with what is before it, where there is less left.
+    if let Some(last) = text.last_chunk::<BLOCK>() {
+        text.as_chunks::<BLOCK>().0.iter().all(is_plain_ascii) && is_plain_ascii(last)
+    } else if let Some(last) = text.last_chunk::<8>() {
+        text.as_chunks::<8>().0.iter().fold(mark(last), |marks, word| marks | mark(word)) == 0
+    } else {
+        mark(&short(text)) == 0
     }
-    marks == 0 && blocks.iter().all(is_plain_ascii)
 }
 
 /// A text of less than eight bytes, some of them more than once or with others behind them that go on.
