@@ -332,7 +332,8 @@ impl JobDirectory {
     /// [`set_last_event_seq`](JobDirectory::set_last_event_seq) for whoever knows the job's slot; says whether the job is
     /// known to be running.
     pub(super) fn note_event(&mut self, slot: Slot, job_id: &JobId, seq: u64) -> bool {
-        let listed = self.jobs.get_mut(slot as usize).filter(|listed| listed.record.job_id == *job_id);
+        let is_it = |known: &JobId| core::ptr::eq(known.as_str(), job_id.as_str()) || known == job_id;
+        let listed = self.jobs.get_mut(slot as usize).filter(|listed| is_it(&listed.record.job_id));
         let Some(Listed { record, .. }) = listed.map(|listed| &mut **listed) else { return false };
         record.last_event_seq = record.last_event_seq.max(seq);
         record.status == JobStatus::Running

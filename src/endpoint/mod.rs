@@ -227,6 +227,7 @@ mod subscribe;
 mod transmit;
 mod work;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::fmt;
@@ -285,8 +286,9 @@ pub struct Endpoint {
     last_changes: VecDeque<Change>,
     /// Those that were given out and are not known to be stored.
     last_given: BTreeSet<ChangeId>,
-    /// What is published is written into this, once for all who hear of it.
-    written: BytesMut,
+    /// What is published is written into this, once for all who hear of it. Boxed, so that it is lent at little cost;
+    /// `None` while it is.
+    written: Option<Box<BytesMut>>,
     /// Nobody is let in any more.
     is_shutting_down: bool,
     /// The last call while too much waited to be polled for anything to be read.
@@ -336,7 +338,7 @@ impl Endpoint {
             changed: VecDeque::new(),
             last_changes: VecDeque::new(),
             last_given: BTreeSet::new(),
-            written: BytesMut::new(),
+            written: None,
             is_shutting_down: false,
             unread_until: Instant::ZERO,
         }

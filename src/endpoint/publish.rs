@@ -79,36 +79,10 @@ impl Endpoint {
     ) -> Result<Published, PublishError> {
         let now = self.tick(now);
         let standing = self.check_live(now, job)?;
-        let mut buffer = core::mem::take(&mut self.written);
-        let (written, chunk) = if kind == kind::RESULT_CHUNK {
-            // Looked into, so it is written before it is wrapped.
-            let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
-            let chunk = self.check_chunk(now, job, &body)?;
-            (Emission::event(&mut buffer, now, kind, &body), Some(chunk))
-        } else {
-            (Emission::event(&mut buffer, now, kind, body), None)
-        };
-        let emitted =
-            written.map_err(PublishError::from).and_then(|emission| self.emit_to(now, job, standing, &emission));
-        self.put_back(buffer);
-        let is_running = matches!(emitted, Ok((_, true)));
-        let published = emitted.map(|(published, _)| published);
-        if let Some(chunk) = chunk {
-            match &published {
-                Ok(_) => {
-                    if let Some(audience) = self.jobs.audiences.get_mut(job) {
-                        audience.stream.commit(chunk);
-                    }
-                    self.job_changed(job);
-                }
-                Err(PublishError::Send(SendError::TooLarge { .. })) => self.doom(now, job, "a chunk is too large"),
-                Err(_) => {}
-            }
+        if kind == kind::RESULT_CHUNK {
+            return self.publish_chunk(now, job, standing, body);
         }
-        if published.is_ok() && !is_running {
-            self.mark_running(now, job);
-        }
-        published
+        self.emit_event(now, job, standing, kind, body)
     }
 
     /// Ends a job well (§7.3). **It can be `Blocked`, too**: then try again on
@@ -142,6 +116,57 @@ impl Endpoint {
 }
 
 impl Endpoint {
+    /// An event that is published makes its job run.
+    #[inline]
+    fn emit_event<B: Serialize + ?Sized>(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        standing: Standing,
+        kind: &str,
+        body: &B,
+    ) -> Result<Published, PublishError> {
+        let mut buffer = self.written.take().unwrap_or_default();
+        let mut is_running = false;
+        // Neither this nor what comes of it is moved: that costs more than one would think.
+        let published = match &Emission::event(&mut buffer, now, kind, body) {
+            Ok(emission) => self.emit_to(now, job, standing, emission, &mut is_running),
+            Err(error) => Err(error.clone().into()),
+        };
+        // It is kept, unless something large was in it.
+        if buffer.capacity() <= KEPT_BUFFER {
+            self.written = Some(buffer);
+        }
+        if !is_running && published.is_ok() {
+            self.mark_running(now, job);
+        }
+        published
+    }
+
+    fn publish_chunk<B: Serialize + ?Sized>(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        standing: Standing,
+        body: &B,
+    ) -> Result<Published, PublishError> {
+        // Looked into, so it is written before it is wrapped.
+        let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
+        let chunk = self.check_chunk(now, job, &body)?;
+        let published = self.emit_event(now, job, standing, kind::RESULT_CHUNK, &body);
+        match &published {
+            Ok(_) => {
+                if let Some(audience) = self.jobs.audiences.get_mut(job) {
+                    audience.stream.commit(chunk);
+                }
+                self.job_changed(job);
+            }
+            Err(PublishError::Send(SendError::TooLarge { .. })) => self.doom(now, job, "a chunk is too large"),
+            Err(_) => {}
+        }
+        published
+    }
+
     fn end_with(&mut self, now: Now, job: &JobId, error: JobError) -> Result<Published, PublishError> {
         let status = error.final_status.clone();
         let published = self.emit(now, job, &Emission::error(&mut BytesMut::new(), error)?)?;
@@ -149,13 +174,7 @@ impl Endpoint {
         Ok(published)
     }
 
-    /// The buffer for payloads is kept, unless something large was in it.
-    fn put_back(&mut self, buffer: BytesMut) {
-        if buffer.capacity() <= KEPT_BUFFER {
-            self.written = buffer;
-        }
-    }
-
+    #[inline]
     fn check_live(&mut self, now: Now, job: &JobId) -> Result<Standing, PublishError> {
         let Some(audience) = self.jobs.audiences.get(job) else {
             let is_known = self.jobs.directory.get(job).is_some();
@@ -201,7 +220,7 @@ impl Endpoint {
 
     fn emit(&mut self, now: Now, job: &JobId, emission: &Emission<'_>) -> Result<Published, PublishError> {
         let standing = self.jobs.audiences.get(job).map(Standing::of).unwrap_or_default();
-        self.emit_to(now, job, standing, emission).map(|(published, _)| published)
+        self.emit_to(now, job, standing, emission, &mut false)
     }
 
     /// Gives the submitter its place first: what it refuses, nobody hears of. Says, too, whether the job is known to be
@@ -212,7 +231,8 @@ impl Endpoint {
         job: &JobId,
         standing: Standing,
         emission: &Emission<'_>,
-    ) -> Result<(Published, bool), PublishError> {
+        is_running: &mut bool,
+    ) -> Result<Published, PublishError> {
         let (len, limit) = (emission.least_len(), self.config.runtime.limits.max_frame);
         if len > limit {
             // Nobody can take it, whoever there is to hear of it.
@@ -222,15 +242,14 @@ impl Endpoint {
             Some(key) => self.emit_to_submitter(now, key, job, emission)?,
             None => Receipt::Gone,
         };
-        let is_running = match receipt {
-            Receipt::Recorded(seq) => self.jobs.directory.note_event(standing.slot, job, seq),
-            Receipt::Gone | Receipt::NotNegotiated(_) => false,
-        };
+        if let Receipt::Recorded(seq) = receipt {
+            *is_running = self.jobs.directory.note_event(standing.slot, job, seq);
+        }
         let (subscribers, skipped) =
             if standing.has_subscribers { self.emit_to_subscribers(now, job, emission) } else { (0, 0) };
         self.counters.deliveries_skipped += skipped as u64;
         self.keep_within_limits(now);
-        Ok((Published { submitter: receipt, subscribers, skipped }, is_running))
+        Ok(Published { submitter: receipt, subscribers, skipped })
     }
 
     fn emit_to_submitter(

@@ -37,7 +37,11 @@ impl<E> Inbox<E> {
         self.events.push_back(Waiting { event, seq, cost });
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<(Option<E>, u64)> {
+        if self.events.is_empty() {
+            return None;
+        }
         let (event, seq, cost) = self.pop_held()?;
         self.release(cost);
         Some((event, seq))

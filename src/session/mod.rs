@@ -336,7 +336,7 @@ impl<R: Role> Session<R> {
 
     /// Whether the envelope is for this session; one that names none is for its transport's (D16).
     fn is_meant(&self, envelope: &Envelope) -> bool {
-        envelope.session_id().is_none_or(|id| self.session_id().map(SessionId::as_str) == Some(&*id))
+        envelope.is_for_session(self.session_id().map(SessionId::as_str))
     }
 
     fn push(&mut self, event: R::Event, frame_len: usize) {

@@ -194,6 +194,8 @@ impl Outbox {
     /// The next control message; of those that are counted, only the first `limit`.
     #[inline]
     pub(super) fn next_control(&mut self, limit: u32) -> Option<Bytes> {
+        // As most of the time.
+        self.lanes.as_ref()?;
         let held = self.queued.saturating_sub(limit);
         self.take(|lanes| lanes.next_control(held))
     }

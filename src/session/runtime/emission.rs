@@ -1,5 +1,7 @@
 //! What happens in a job, written once for all sessions that hear of it.
 
+use alloc::boxed::Box;
+
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
@@ -22,9 +24,9 @@ pub(crate) struct Emission<'a> {
     message: MessageType,
     payload: Written<'a>,
     /// A session without these does not hear of it (D33).
-    needs: FeatureSet,
+    needs: Needs,
     /// Of a result: what a session without `result_chunk` gets, where that is something else.
-    plain: Option<BytesMut>,
+    plain: Option<Box<BytesMut>>,
 }
 
 /// A header is hardly longer; then what is around it is allocated for, and not more.
@@ -61,28 +63,40 @@ fn write<P: Payload>(out: &mut BytesMut, payload: &P) -> Result<Notes, SendError
     Ok(payload.write_to(out).map_err(Unsendable::from)?)
 }
 
-fn without_stream(mut result: JobResult) -> Result<Option<BytesMut>, SendError> {
+fn without_stream(mut result: JobResult) -> Result<Option<Box<BytesMut>>, SendError> {
     if result.result_id.is_none() && result.result_size.is_none() {
         return Ok(None);
     }
     result.result_id = None;
     result.result_size = None;
-    let mut plain = BytesMut::new();
+    let mut plain = Box::new(BytesMut::new());
     write(&mut plain, &result)?;
     Ok(Some(plain))
 }
 
+/// Features that an event needs: no event of the draft needs more.
+type Needs = [Option<Feature>; 2];
+
 /// The features without which an event of this kind is not sent.
-fn needs(event_kind: &str, body: impl FnOnce() -> Option<RawJson>) -> FeatureSet {
+#[inline]
+fn needs(event_kind: &str, body: impl FnOnce() -> Option<RawJson>) -> Needs {
     if let Some(feature) = feature_of_kind(event_kind) {
-        return FeatureSet::none().with(feature);
+        return [Some(feature), None];
     }
-    let status = if event_kind == kind::STATUS { body() } else { None };
-    status.map_or(FeatureSet::none(), |body| features_of_status(&body))
+    if event_kind == kind::STATUS { needs_of_status(body()) } else { [None; 2] }
+}
+
+#[cold]
+fn needs_of_status(body: Option<RawJson>) -> Needs {
+    let needed = body.map_or(FeatureSet::none(), |body| features_of_status(&body));
+    // `ack` and `provisioned_credentials`, in this order.
+    let mut needed = needed.iter();
+    [needed.next(), needed.next()]
 }
 
 /// Each is written into a buffer of the caller's, in place of what is in there.
 impl<'a> Emission<'a> {
+    #[inline]
     pub(crate) fn event<B: Serialize + ?Sized>(
         out: &'a mut BytesMut,
         now: Now,
@@ -97,19 +111,27 @@ impl<'a> Emission<'a> {
         if !notes.body_is_object {
             return Err(SendError::Invalid("an event's body is an object"));
         }
-        let is_strange = notes.may_break || notes.brackets >= MAX_DEPTH || !EventHead::can_be(kind);
-        if is_strange {
-            *out = payload_around(kind, now.wall, out, notes.may_break);
+        if notes.may_break || notes.brackets >= MAX_DEPTH || !EventHead::can_be(kind) {
+            return Emission::strange_event(out, now.wall, kind, notes);
         }
         let body = &**out;
-        let payload = if is_strange { Written::Here(body) } else { Written::Event { kind, ts: now.wall, body } };
-        let needs = needs(kind, || {
-            if is_strange {
-                Some(serde_json::from_slice::<JobEvent<'_>>(body).ok()?.body)
-            } else {
-                serde_json::from_slice(body).ok()
-            }
-        });
+        let needs = needs(kind, || serde_json::from_slice(body).ok());
+        let payload = Written::Event { kind, ts: now.wall, body };
+        Ok(Emission { message: MessageType::JobEvent, payload, needs, plain: None })
+    }
+
+    /// One that goes out as a whole, around the body that is in the buffer.
+    #[cold]
+    fn strange_event(
+        out: &'a mut BytesMut,
+        ts: Timestamp,
+        kind: &str,
+        notes: Notes,
+    ) -> Result<Emission<'a>, SendError> {
+        *out = payload_around(kind, ts, out, notes.may_break);
+        let payload = &**out;
+        let needs = needs(kind, || Some(serde_json::from_slice::<JobEvent<'_>>(payload).ok()?.body));
+        let payload = Written::Here(payload);
         Emission { message: MessageType::JobEvent, payload, needs, plain: None }.checked(notes)
     }
 
@@ -118,14 +140,14 @@ impl<'a> Emission<'a> {
         let notes = write(out, &result)?;
         let plain = without_stream(result)?;
         let payload = Written::Here(out);
-        Emission { message: MessageType::JobResult, needs: FeatureSet::none(), payload, plain }.checked(notes)
+        Emission { message: MessageType::JobResult, needs: [None; 2], payload, plain }.checked(notes)
     }
 
     pub(crate) fn error(out: &'a mut BytesMut, mut error: JobError) -> Result<Emission<'a>, SendError> {
         complete_error(&mut error)?;
         let notes = write(out, &error)?;
         let payload = Written::Here(out);
-        Emission { message: MessageType::JobError, needs: FeatureSet::none(), payload, plain: None }.checked(notes)
+        Emission { message: MessageType::JobError, needs: [None; 2], payload, plain: None }.checked(notes)
     }
 
     /// What stands in a replay buffer, for another session.
@@ -137,8 +159,8 @@ impl<'a> Emission<'a> {
                 let body = || envelope.payload::<JobEvent<'_>>().ok().map(|event| event.body);
                 (needs(&envelope.event_kind()?, body), None)
             }
-            MessageType::JobResult => (FeatureSet::none(), without_stream(envelope.payload().ok()?).ok()?),
-            MessageType::JobError => (FeatureSet::none(), None),
+            MessageType::JobResult => ([None; 2], without_stream(envelope.payload().ok()?).ok()?),
+            MessageType::JobError => ([None; 2], None),
             _ => return None,
         };
         Some(Emission { message, payload, needs, plain })
@@ -165,11 +187,11 @@ impl<'a> Emission<'a> {
 
     /// A session with these features hears of it (D33).
     pub(crate) fn is_for(&self, features: &FeatureSet) -> bool {
-        self.needs.iter().all(|feature| features.contains(feature))
+        self.needs.iter().flatten().all(|feature| features.contains(*feature))
     }
 
     pub(crate) fn needs(&self, feature: Feature) -> bool {
-        self.needs.contains(feature)
+        self.needs.contains(&Some(feature))
     }
 }
 
@@ -184,10 +206,8 @@ impl Session<Runtime> {
     ) -> Result<u64, SendError> {
         let now = self.tick(now);
         let features = &self.shared.features;
-        if !emission.needs.is_empty()
-            && let Some(missing) = emission.needs.iter().find(|feature| !features.contains(*feature))
-        {
-            return Err(SendError::FeatureNotNegotiated(missing));
+        if let Some(missing) = emission.needs.iter().flatten().find(|feature| !features.contains(**feature)) {
+            return Err(SendError::FeatureNotNegotiated(*missing));
         }
         let plain = emission.plain.as_ref().filter(|_| !features.contains(Feature::ResultChunk));
         let about = About::new(emission.message, Some(job.as_str()));
