@@ -78,10 +78,13 @@ fn main() -> io::Result<()> {
 
 impl Server {
     fn serve(mut self, woken: &Receiver<Wake>) {
+        let mut has_sent = false;
         loop {
-            // 1. Wait for something to happen, or for the next deadline.
+            // 1. Wait for something to happen, or for the next deadline; but what was sent may have made room for a job that
+            //    waits for it, so then there is nothing to wait for.
             let deadline = [self.host.poll_timeout(), self.ends_at].into_iter().flatten().min();
-            match woken.recv_timeout(deadline.map_or(Duration::MAX, |at| self.clock.sleep_for(at))) {
+            let wait = deadline.map_or(Duration::MAX, |at| self.clock.sleep_for(at));
+            match woken.recv_timeout(if has_sent { Duration::ZERO } else { wait }) {
                 Ok(Wake::Lines(told)) => self.told(told),
                 Ok(Wake::Written) => return,
                 Ok(Wake::End) => self.end(),
@@ -93,10 +96,9 @@ impl Server {
             self.host.turn(self.clock.now());
 
             // 3. Send what there is to send. Once it is done with, the writer finishes what it has, and tells.
-            self.send();
+            has_sent = self.send();
             if self.host.endpoint.poll_close().is_some() {
-                self.lines = None;
-                self.ends_at = self.ends_at.or(Some(self.clock.now().mono + GOODBYE));
+                self.finish();
             }
 
             // 4. Read on where there is room for more.
@@ -156,13 +158,17 @@ impl Server {
         self.ends_at = Some(now.mono + GOODBYE);
     }
 
-    fn send(&mut self) {
-        let Some(lines) = &mut self.lines else { return };
+    /// Says whether there was anything.
+    fn send(&mut self) -> bool {
+        let Some(lines) = &mut self.lines else { return false };
+        let mut has_sent = false;
         while let Some((conn, message)) = self.host.endpoint.poll_transmit(self.clock.now()) {
             if !lines.send(&message) {
                 self.host.endpoint.set_writable(conn, false);
             }
+            has_sent = true;
         }
         lines.flush();
+        has_sent
     }
 }

@@ -135,10 +135,14 @@ fn await_eof(wakes: SyncSender<Wake>) {
 impl Server {
     fn serve(mut self, woken: &Receiver<Wake>) {
         let mut ends_at = None;
+        let mut has_sent = false;
         loop {
-            // 1. Wait for something to happen, or for the next deadline. What was read goes before the time, but clients
-            //    that never pause do not stop the clock.
-            let wait = self.next_deadline(ends_at).map_or(Duration::MAX, |at| self.clock.sleep_for(at));
+            // 1. Wait for something to happen, or for the next deadline; but what was sent may have made room for a job that
+            //    waits for it, so then there is nothing to wait for. What was read goes before the time, but clients that
+            //    never pause do not stop the clock.
+            let deadline = self.next_deadline(ends_at);
+            let wait = deadline.map_or(Duration::MAX, |at| self.clock.sleep_for(at));
+            let wait = if has_sent { Duration::ZERO } else { wait };
             match woken.recv_timeout(wait) {
                 Ok(first) => {
                     for wake in std::iter::once(first).chain(woken.try_iter().take(WAKES)) {
@@ -161,7 +165,7 @@ impl Server {
             self.host.turn(self.clock.now());
 
             // 3. Send what there is to send, and close what is done with.
-            self.send();
+            has_sent = self.send();
             self.close();
 
             // 4. Read on where there is room for more.
@@ -236,7 +240,8 @@ impl Server {
         }
     }
 
-    fn send(&mut self) {
+    /// Says whether there was anything.
+    fn send(&mut self) -> bool {
         let now = self.clock.now();
         let mut to_flush = BTreeSet::new();
         let mut last = None;
@@ -254,6 +259,7 @@ impl Server {
                 lines.flush();
             }
         }
+        last.is_some()
     }
 
     fn close(&mut self) {

@@ -41,17 +41,23 @@
 //! }
 //!
 //! fn turn(endpoint: &mut Endpoint, clock: &Clock, driver: &mut impl Driver) -> Result<(), Box<dyn std::error::Error>> {
-//!     // 1. Attend to events, which may give more to send.
-//!     while let Some(event) = endpoint.poll_event() {
-//!         attend(endpoint, clock.now(), event)?;
-//!     }
+//!     let mut has_sent = true;
+//!     while std::mem::take(&mut has_sent) {
+//!         // 1. Attend to events, which may give more to send.
+//!         while let Some(event) = endpoint.poll_event() {
+//!             attend(endpoint, clock.now(), event)?;
+//!         }
 //!
-//!     // 2. Send what there is to send, and close what is done with. (What is to be stored is stored before this.)
-//!     while let Some((conn, message)) = endpoint.poll_transmit(clock.now()) {
-//!         let is_writable = driver.transports().get_mut(&conn).is_some_and(|transport| transport.send(message));
-//!         // Set again once the transport can take more: until then its session holds what there is to say.
-//!         endpoint.set_writable(conn, is_writable);
+//!         // 2. Send what there is to send. (What is to be stored is stored before this.) It may have made room in a window: then
+//!         //    there are events again.
+//!         while let Some((conn, message)) = endpoint.poll_transmit(clock.now()) {
+//!             let is_writable = driver.transports().get_mut(&conn).is_some_and(|transport| transport.send(message));
+//!             // Set again once the transport can take more: until then its session holds what there is to say.
+//!             endpoint.set_writable(conn, is_writable);
+//!             has_sent = true;
+//!         }
 //!     }
+//!     // Close what is done with.
 //!     while let Some(conn) = endpoint.poll_close() {
 //!         driver.transports().remove(&conn).map(Transport::close);
 //!     }

@@ -11,7 +11,8 @@ use super::registry::Key;
 use crate::time::{Instant, Now};
 
 impl Endpoint {
-    /// The next message, and the transport that it is for; transports take turns. `None`: nothing to send for now.
+    /// The next message, and the transport that it is for; transports take turns. `None`: nothing to send for now. What is
+    /// sent can make room for a job that waits for it: poll events once more before you wait.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Now) -> Option<(ConnId, Bytes)> {
         let now = self.tick(now);

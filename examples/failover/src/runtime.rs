@@ -131,8 +131,10 @@ fn tell(what: &serde_json::Value) {
 
 impl Runtime {
     fn serve(mut self, woken: &Receiver<Wake>) {
+        let mut has_sent = false;
         loop {
-            match woken.recv_timeout(self.wait()) {
+            // What was sent may have made room for a job that waits for it.
+            match woken.recv_timeout(if has_sent { Duration::ZERO } else { self.wait() }) {
                 Ok(wake) => {
                     // What was read goes before the time, but peers that never pause do not stop the clock.
                     for wake in std::iter::once(wake).chain(woken.try_iter().take(WAKES)) {
@@ -145,7 +147,7 @@ impl Runtime {
             self.pass_time();
             self.work();
             while self.attend() | self.keep() {}
-            self.send();
+            has_sent = self.send();
             self.read_on();
         }
     }
@@ -387,18 +389,22 @@ impl Runtime {
         }
     }
 
-    fn send(&mut self) {
+    /// Says whether there was anything.
+    fn send(&mut self) -> bool {
         let now = self.clock.now();
+        let mut has_sent = false;
         while let Some((conn, frame)) = self.endpoint.poll_transmit(now) {
             if let Some(line) = self.lines.get_mut(&conn)
                 && !line.send(frame)
             {
                 self.endpoint.set_writable(conn, false);
             }
+            has_sent = true;
         }
         while let Some(conn) = self.endpoint.poll_close() {
             self.lines.remove(&conn);
         }
+        has_sent
     }
 
     fn read_on(&mut self) {
