@@ -10,10 +10,11 @@ use crate::server::{Server, Wire};
 over_each_wire! {
     d41_a_key_stands_for_one_job
     submits_that_cannot_be_carried_out_are_refused
-    a_job_is_held_to_its_time
     d37_a_job_is_cancelled_by_whoever_asked_for_it
     a11_pages_hold_every_job_once
 }
+
+over_all_wires_at_once! { a_job_is_held_to_its_time }
 
 fn submit(agent: &str, input: &Value) -> JobSubmit {
     JobSubmit::new(agent, RawJson::new(input).unwrap())

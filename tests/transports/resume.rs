@@ -15,10 +15,11 @@ use crate::transport::{Received, Transport};
 over_each_wire! {
     d14_a_session_goes_on_where_it_was_cut
     d15_the_new_transport_wins_over_one_that_still_stands
-    d14_when_the_window_is_over_so_is_the_session
     d14_nobody_resumes_with_what_is_not_theirs
     d18_jobs_go_on_while_nobody_is_there
 }
+
+over_all_wires_at_once! { d14_when_the_window_is_over_so_is_the_session }
 
 /// Reads a transport that was superseded to its end. Its last word says so.
 pub(crate) fn is_superseded(mut old: Box<dyn Transport>) {
