@@ -15,6 +15,7 @@ use crate::transport::{Received, Transport};
 over_each_wire! {
     d14_a_session_goes_on_where_it_was_cut
     d15_the_new_transport_wins_over_one_that_still_stands
+    d15_a_superseded_transport_is_read_to_its_end
     d14_nobody_resumes_with_what_is_not_theirs
     d18_jobs_go_on_while_nobody_is_there
 }
@@ -66,6 +67,24 @@ fn d15_the_new_transport_wins_over_one_that_still_stands(wire: Wire) {
     is_superseded(half_open);
     client.ending(&job).expect("it ends well");
     client.bye();
+}
+
+/// A connection that is closed with something unread in it is reset, and what the other side had still to read is lost.
+fn d15_a_superseded_transport_is_read_to_its_end(wire: Wire) {
+    let server = Server::start(wire, &[]);
+    let mut old = Peer::welcomed(server.connect(), "alice", &[]);
+    // More than is under way at once, with a client that does not read.
+    old.submit("chatty", json!({"n": 5_000, "pad": 1_000}));
+    let new = Peer::resumed(server.connect(), &old, "alice", &[], 0);
+    for _ in 0..1_000 {
+        old.say("x-vendor.late", json!({"text": "is anybody there?"}));
+    }
+    let (messages, _) = old.end();
+    let (bye, events) = messages.split_last().expect("a last word");
+    assert_eq!((&bye["type"], &bye["payload"]["reason"]), (&json!("session.bye"), &json!("superseded")));
+    let seqs: Vec<_> = events.iter().map(|event| event["event_seq"].as_u64().expect("an event")).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    drop(new);
 }
 
 fn d14_when_the_window_is_over_so_is_the_session(wire: Wire) {
