@@ -73,12 +73,16 @@ fn d15_the_new_transport_wins_over_one_that_still_stands(wire: Wire) {
 fn d15_a_superseded_transport_is_read_to_its_end(wire: Wire) {
     let server = Server::start(wire, &[]);
     let mut old = Peer::welcomed(server.connect(), "alice", &[]);
-    // More than is under way at once, with a client that does not read.
-    old.submit("chatty", json!({"n": 5_000, "pad": 1_000}));
+    // As much as the kernel takes for a client that does not read, and more than has reached it by then.
+    old.submit("chatty", json!({"n": 800, "pad": 1_000}));
+    #[cfg(target_os = "linux")]
+    server.process.stands_still();
     let new = Peer::resumed(server.connect(), &old, "alice", &[], 0);
-    for _ in 0..1_000 {
-        old.say("x-vendor.late", json!({"text": "is anybody there?"}));
+    for _ in 0..200 {
+        old.say("x-vendor.late", json!({"text": "is anybody there? ".repeat(50)}));
     }
+    #[cfg(target_os = "linux")]
+    server.process.stands_still();
     let (messages, _) = old.end();
     let (bye, events) = messages.split_last().expect("a last word");
     assert_eq!((&bye["type"], &bye["payload"]["reason"]), (&json!("session.bye"), &json!("superseded")));
