@@ -211,3 +211,15 @@ fn a14_the_end_of_the_runtime_is_told_to_every_client() {
     assert_eq!(stranger.closed(), 1000);
     assert_eq!(runtime.exit_code(), Some(0));
 }
+
+#[test]
+fn d19_a_job_that_waits_for_room_goes_on_when_what_was_before_it_is_sent() {
+    let runtime = Runtime::start(&["--replay-events", "10"]);
+    let (mut peer, _) = Peer::welcomed(&runtime, &hello(&[]));
+    peer.say(&submit("chatty", &json!({"n": 1_000})));
+    assert_eq!(peer.hear()["type"], "job.accepted");
+    for seq in 1..=1_000 {
+        assert_eq!(peer.hear()["event_seq"], seq);
+    }
+    assert_eq!(peer.hear()["type"], "job.result");
+}
