@@ -1,6 +1,7 @@
 //! `Envelope::decode` against serde_json, on frames made up, mangled, recorded, and found by the fuzzer.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod corpus;
 mod oracle;
 
 use std::path::{Path, PathBuf};
@@ -93,17 +94,8 @@ fn what_the_fuzzer_once_found_stays_found() {
 
 #[test]
 fn recorded_traffic_is_judged_alike() {
-    let corpus = std::env::var_os("ARCP_CORPUS").map_or_else(|| package("../shared/corpus"), PathBuf::from);
-    let recordings: Vec<PathBuf> = files(&corpus).iter().flat_map(|folder| files(folder)).collect();
-    let mut lines = 0;
-    for path in recordings.iter().filter(|path| path.extension().is_some_and(|extension| extension == "ndjson")) {
-        for line in std::fs::read(path).unwrap().split(|byte| *byte == b'\n') {
-            oracle::check(line);
-            lines += 1;
-        }
-    }
-    if lines == 0 {
-        println!("skipped: no recordings at {}; ARCP_CORPUS names another place", corpus.display());
+    for recording in corpus::recordings("recorded_traffic_is_judged_alike") {
+        recording.lines.iter().for_each(|line| oracle::check(line));
     }
 }
 

@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod corpus;
 
-use arcp_proto::framing::LineDecoder;
+use std::collections::BTreeMap;
+
 use arcp_proto::wire::job_event::{
     ArtifactRef, Delegate, Log, Metric, Progress, ResultChunk, Status, Thought, ToolCall, ToolResult, kind,
 };
@@ -16,24 +16,6 @@ use arcp_proto::wire::{
     Resume, SessionError, Welcome,
 };
 use serde::Deserialize;
-
-/// The recordings: one frame a line. Those of malformed traffic are left out, where anything may stand.
-fn recordings() -> Vec<PathBuf> {
-    let root = std::env::var_os("ARCP_CORPUS").map_or_else(|| PathBuf::from("../shared/corpus"), PathBuf::from);
-    let mut files = Vec::new();
-    for folder in
-        std::fs::read_dir(root).into_iter().flatten().map(Result::unwrap).filter(|entry| entry.path().is_dir())
-    {
-        for file in std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
-            let name = file.file_name().unwrap().to_str().unwrap();
-            if name.ends_with(".ndjson") && !name.starts_with("malformed") {
-                files.push(file);
-            }
-        }
-    }
-    files.sort();
-    files
-}
 
 fn check<'a, T: Deserialize<'a>>(envelope: &'a Envelope) -> Result<(), PayloadError> {
     envelope.payload::<T>().map(drop)
@@ -90,24 +72,16 @@ fn check_payload(message: MessageType, envelope: &Envelope) -> Result<(), String
 
 #[test]
 fn d6_every_recorded_payload_reads_as_its_type() {
-    let files = recordings();
-    if files.is_empty() {
-        println!("skipped: no recordings; ARCP_CORPUS may name a folder of them");
-        return;
-    }
+    let mut recordings = corpus::recordings("d6_every_recorded_payload_reads_as_its_type");
+    // There anything may stand.
+    recordings.retain(|recording| !recording.is_malformed());
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut misfits: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for file in &files {
-        let bytes = bytes::Bytes::from(std::fs::read(file).unwrap());
-        let mut lines = LineDecoder::new(64 << 20);
-        lines.push(bytes);
-        let mut number = 0;
-        while let Some(line) = lines.finish() {
-            number += 1;
-            let line = line.unwrap();
-            let place = format!("{}:{number}", file.display());
+    for recording in &recordings {
+        for (number, line) in (1..).zip(&recording.lines) {
+            let place = format!("{}:{number}", recording.name);
             let checked = Envelope::decode(line.clone()).map_err(|error| error.to_string()).and_then(|envelope| {
-                assert_eq!(envelope.frame(), &line);
+                assert_eq!(envelope.frame(), line);
                 *counts.entry(envelope.type_name().into_owned()).or_default() += 1;
                 envelope.message_type().map_or(Ok(()), |message| check_payload(message, &envelope))
             });
@@ -116,7 +90,7 @@ fn d6_every_recorded_payload_reads_as_its_type() {
             }
         }
     }
-    println!("{} files, {} frames: {counts:?}", files.len(), counts.values().sum::<usize>());
+    println!("{} recordings, {} frames: {counts:?}", recordings.len(), counts.values().sum::<usize>());
     // Two recorded requests ask for a moment that is none, to see themselves refused.
     misfits.retain(|error, _| !error.contains("not an RFC 3339 timestamp"));
     assert!(misfits.is_empty(), "{misfits:#?}");

@@ -1,8 +1,9 @@
 //! The referee: for every rule a transcript that breaks it, and only it; and good ones that break none.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+mod corpus;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use arcp_proto::Instant;
 use arcp_proto::referee::{Class, Finding, Layer, Referee, Rule, Side, Verdict};
@@ -1497,45 +1498,28 @@ fn our_own_sessions_are_clean() {
 
 // Real input.
 
-fn corpus() -> Option<PathBuf> {
-    let folder = std::env::var_os("ARCP_CORPUS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), PathBuf::from);
-    folder.is_dir().then_some(folder)
+/// All recordings run through; what was found in each, with the line (0: between lines).
+fn recordings(test: &str) -> BTreeMap<String, Vec<(usize, Side, Rule)>> {
+    corpus::recordings(test).into_iter().map(|recording| (recording.name.clone(), judged(&recording))).collect()
 }
 
-/// Runs a recording through; what was found, with the line (0: between lines).
-fn recording(name: &str) -> Option<Vec<(usize, Side, Rule)>> {
-    let Some(folder) = corpus() else {
-        eprintln!("skipped: no recordings here (ARCP_CORPUS)");
-        return None;
-    };
-    let lines = std::fs::read(folder.join(name).with_extension("ndjson")).ok()?;
-    let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
-    let described = std::fs::read_to_string(folder.join(name).with_extension("dir.jsonl")).ok()?;
+fn judged(recording: &corpus::Recording) -> Vec<(usize, Side, Rule)> {
     let mut referee = Referee::new();
     let mut found = Vec::new();
-    let side = |dir: &serde_json::Value| if dir == "c2r" || dir == "client" { C } else { R };
-    for entry in described.lines() {
-        let entry: serde_json::Value = serde_json::from_str(entry).unwrap();
-        let note = entry.get("note").unwrap_or(&entry);
-        let at = Instant::from_millis(note["t_ms"].as_f64().unwrap_or_default() as u64);
-        let conn = note["conn"].as_u64().unwrap_or_default();
-        let line = entry["n"].as_u64().unwrap_or_default() as usize;
-        let findings = if line > 0 {
-            referee.frame(conn, side(&note["dir"]), at, Bytes::copy_from_slice(lines[line - 1])).findings
-        } else if note["open"] == true {
-            referee.open(conn, at)
-        } else if note["eof"] == true {
-            referee.eof(conn, side(&note["dir"]), at)
-        } else if note["close"] == true {
-            referee.close(conn, at)
-        } else {
-            Vec::new()
+    for corpus::Step { at, conn, what } in &recording.steps {
+        let at = Instant::from_duration(*at);
+        let (line, findings) = match *what {
+            corpus::What::Open => (0, referee.open(*conn, at)),
+            corpus::What::Line { from, index, .. } => {
+                (index + 1, referee.frame(*conn, from, at, recording.lines[index].clone()).findings)
+            }
+            corpus::What::Eof(side) => (0, referee.eof(*conn, side, at)),
+            corpus::What::Close => (0, referee.close(*conn, at)),
         };
         found.extend(findings.into_iter().map(|finding| (line, finding.side, finding.rule)));
     }
     found.extend(referee.finish().into_iter().map(|finding| (0, finding.side, finding.rule)));
-    Some(found)
+    found
 }
 
 #[track_caller]
@@ -1544,58 +1528,44 @@ fn has(found: &[(usize, Side, Rule)], line: usize, side: Side, rule: Rule) {
 }
 
 #[test]
-fn recordings_pass_through() {
-    let Some(folder) = corpus() else { return };
-    let mut count = 0;
-    for implementation in std::fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
-        for file in std::fs::read_dir(implementation.path()).unwrap().flatten() {
-            let path = file.path();
-            if path.extension().is_some_and(|extension| extension == "ndjson") {
-                assert!(recording(path.with_extension("").to_str().unwrap()).is_some(), "{path:?}");
-                count += 1;
-            }
-        }
-    }
-    assert!(count > 30, "{count}");
-}
-
-#[test]
 fn recordings_of_go() {
-    let Some(found) = recording("go/features") else { return };
-    has(&found, 2, R, Rule::HeartbeatInterval);
-    has(&found, 2, R, Rule::TokenGuessable);
-    has(&found, 2, R, Rule::WelcomeShape); // Agents without versions.
-    let found = recording("go/ack").unwrap();
-    has(&found, 101, C, Rule::AckBeyond);
-    has(&found, 98, C, Rule::AckBackwards);
-    has(&found, 104, R, Rule::JobsShape);
-    let found = recording("go/chunks").unwrap();
-    has(&found, 81, R, Rule::Oversize);
-    let found = recording("go/resume").unwrap();
-    has(&found, 167, R, Rule::TakeoverRefused);
-    has(&found, 177, R, Rule::ResumeRefusalCode);
-    has(&found, 197, R, Rule::ResumeUnchecked);
-    has(&found, 0, R, Rule::ReplayHole);
-    let found = recording("go/heartbeat").unwrap();
-    has(&found, 24, R, Rule::PingOmitted);
-    let found = recording("go/subscribe").unwrap();
-    has(&found, 13, R, Rule::MessageIdRepeated);
+    let recordings = recordings("recordings_of_go");
+    let Some(found) = recordings.get("go/features") else { return };
+    has(found, 2, R, Rule::HeartbeatInterval);
+    has(found, 2, R, Rule::TokenGuessable);
+    has(found, 2, R, Rule::WelcomeShape); // Agents without versions.
+    let found = &recordings["go/ack"];
+    has(found, 101, C, Rule::AckBeyond);
+    has(found, 98, C, Rule::AckBackwards);
+    has(found, 104, R, Rule::JobsShape);
+    let found = &recordings["go/chunks"];
+    has(found, 81, R, Rule::Oversize);
+    let found = &recordings["go/resume"];
+    has(found, 167, R, Rule::TakeoverRefused);
+    has(found, 177, R, Rule::ResumeRefusalCode);
+    has(found, 197, R, Rule::ResumeUnchecked);
+    has(found, 0, R, Rule::ReplayHole);
+    let found = &recordings["go/heartbeat"];
+    has(found, 24, R, Rule::PingOmitted);
+    let found = &recordings["go/subscribe"];
+    has(found, 13, R, Rule::MessageIdRepeated);
 }
 
 #[test]
 fn recordings_of_typescript() {
-    let Some(found) = recording("ts/resume") else { return };
-    has(&found, 62, R, Rule::ResumeRefused);
-    let found = recording("ts/cancel").unwrap();
-    has(&found, 25, R, Rule::RefusedByJobError);
-    let found = recording("ts/bad-token").unwrap();
-    has(&found, 2, R, Rule::RefusalWithoutSession);
-    has(&found, 0, R, Rule::RefusalLeftOpen);
-    let found = recording("ts/close").unwrap();
-    has(&found, 0, R, Rule::CloseUnanswered);
-    let found = recording("ts/handshake").unwrap();
-    has(&found, 23, R, Rule::WelcomeShape); // No encoding at all.
+    let recordings = recordings("recordings_of_typescript");
+    let Some(found) = recordings.get("ts/resume") else { return };
+    has(found, 62, R, Rule::ResumeRefused);
+    let found = &recordings["ts/cancel"];
+    has(found, 25, R, Rule::RefusedByJobError);
+    let found = &recordings["ts/bad-token"];
+    has(found, 2, R, Rule::RefusalWithoutSession);
+    has(found, 0, R, Rule::RefusalLeftOpen);
+    let found = &recordings["ts/close"];
+    has(found, 0, R, Rule::CloseUnanswered);
+    let found = &recordings["ts/handshake"];
+    has(found, 23, R, Rule::WelcomeShape); // No encoding at all.
     // Its replays have the members in another order, and are replays all the same.
-    let found = recording("ts/resume").unwrap();
+    let found = &recordings["ts/resume"];
     assert!(!found.iter().any(|(_, _, rule)| *rule == Rule::ReplayChanged));
 }

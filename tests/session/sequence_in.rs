@@ -8,8 +8,8 @@ use arcp_proto::{
 use serde_json::{Value, json};
 
 use crate::pair::{
-    Pair, client_alone, client_config, client_events, feed, log_frame, millis, secs, sent_json, seq_of, start, types,
-    welcome,
+    Pair, client_alone, client_config, client_events, feed, log_frame, message, millis, secs, sent_json, seq_of, start,
+    types, welcome,
 };
 
 fn reporting() -> ClientConfig {
@@ -41,7 +41,10 @@ fn feed_events(session: &mut Session<Client>, now: Now, seqs: impl IntoIterator<
 
 /// The events and losses told, in order: `Ok(seq)` and `Err((from, to))`.
 fn told(session: &mut Session<Client>) -> Vec<Result<u64, (u64, u64)>> {
-    let events = client_events(session);
+    told_in(&client_events(session))
+}
+
+fn told_in(events: &[ClientEvent]) -> Vec<Result<u64, (u64, u64)>> {
     let told = |event: &ClientEvent| match event {
         ClientEvent::EventsLost { from, to } => Some(Err((*from, *to))),
         other => seq_of(other).map(Ok),
@@ -449,6 +452,28 @@ fn d28_a_hole_while_closing_is_reported() {
     session.handle_timeout(start().after(secs(1)));
     assert_eq!(told(&mut session), [Ok(1), Err((2, 2)), Ok(3)]);
     assert_eq!(session.phase(), Phase::Closing);
+}
+
+#[test]
+fn d28_a_hole_is_reported_before_a_close_is_over() {
+    let ends: [fn(&mut Session<Client>); 4] = [
+        |session| feed(session, start(), &message("session.closed", json!({}))),
+        |session| feed(session, start(), &message("session.error", json!({"code": "INVALID_REQUEST"}))),
+        |session| session.handle_disconnect(start()),
+        |session| session.handle_timeout(start().after(secs(5))),
+    ];
+    for (n, end) in ends.into_iter().enumerate() {
+        // What is missing may come as long as the client waits, were that for ever.
+        let mut session = client_alone(ClientConfig { reorder_timeout: secs(60), ..client_config() });
+        session.close(start(), "normal");
+        feed_events(&mut session, start(), [1, 3, 6, 7]);
+        assert_eq!(told(&mut session), oks([1]), "{n}");
+        end(&mut session);
+        let events = client_events(&mut session);
+        assert_eq!(told_in(&events), [Err((2, 2)), Ok(3), Err((4, 5)), Ok(6), Ok(7)], "{n}: {events:?}");
+        assert!(matches!(events.last(), Some(ClientEvent::Closed(CloseReason::Requested))), "{n}: {events:?}");
+        assert_eq!(session.last_event_seq(), 7, "{n}");
+    }
 }
 
 #[test]

@@ -4,6 +4,36 @@
 //! cargo run --manifest-path examples/websocket/Cargo.toml -- runtime --listen 127.0.0.1:7777
 //! cargo run --manifest-path examples/websocket/Cargo.toml -- client ws://127.0.0.1:7777/arcp --do 'submit echo "hello"'
 //! ```
+//!
+//! One text message is one envelope. The path is `/arcp`. What is not text, not UTF-8, or too long gets the answer that
+//! the session has for it, and then a close frame that says 1003, 1007, or 1009 (D38, D39).
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `server` | the runtime's loop: one task that owns the endpoint |
+//! | `connection` | a client's connection: a task that does the socket |
+//! | `outlet` | what lies between the two, and how a full socket pushes back |
+//! | `decoder` | what a client sends, taken apart: `tungstenite` without IO |
+//! | `upgrade` | from HTTP to WebSocket |
+//! | `caller` | the client's loop: one task that owns the session |
+//! | `wire` | between the client's socket and its session |
+//! | `dial`, `meter` | from an address to a WebSocket, by TLS or without, and whether anything came from there |
+//! | `../../demo/runtime`, `../../demo/client` | what is the same on every transport: agents, options, scripts, reports |
+//!
+//! A runtime that is reached from elsewhere stands behind a proxy that ends TLS and passes the upgrade on, such as
+//! (nginx)
+//!
+//! ```text
+//! location /arcp {
+//!     proxy_pass http://127.0.0.1:7777;
+//!     proxy_http_version 1.1;
+//!     proxy_set_header Upgrade $http_upgrade;
+//!     proxy_set_header Connection "upgrade";
+//!     proxy_read_timeout 120s;    # more than two heartbeat intervals
+//! }
+//! ```
+//!
+//! and clients come by `wss://`.
 
 mod caller;
 #[path = "../../demo/client/mod.rs"]

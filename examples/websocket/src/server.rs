@@ -149,10 +149,13 @@ fn await_eof(wakes: Sender<Wake>) {
 impl Server {
     async fn serve(mut self, mut woken: Receiver<Wake>) {
         let mut ends_at = None;
+        let mut has_sent = false;
         loop {
-            // 1. Wait for something to happen, or for the next deadline.
+            // 1. Wait for something to happen, or for the next deadline; but what was sent may have made room for a job that
+            //    waits for it, so then there is nothing to wait for.
             let deadline = [self.host.poll_timeout(), ends_at].into_iter().flatten().min();
             let wait = deadline.map_or(Duration::MAX, |at| self.clock.sleep_for(at));
+            let wait = if has_sent { Duration::ZERO } else { wait };
             let mut wake = None;
             if !wait.is_zero() {
                 wake = timeout(wait, woken.recv()).await.unwrap_or(None);
@@ -185,7 +188,7 @@ impl Server {
             self.host.turn(self.clock.now());
 
             // 4. Send what there is to send, and close what is done with.
-            self.send();
+            has_sent = self.send();
             self.close();
 
             // 5. Read on where there is room for more.
@@ -252,11 +255,14 @@ impl Server {
         self.host.endpoint.handle_disconnect(self.clock.now(), conn);
     }
 
-    fn send(&mut self) {
+    /// Says whether there was anything.
+    fn send(&mut self) -> bool {
         let now = self.clock.now();
         let mut to_flush = BTreeSet::new();
         let mut last = None;
+        let mut has_sent = false;
         while let Some((conn, message)) = self.host.endpoint.poll_transmit(now) {
+            has_sent = true;
             let Some(link) = self.links.get_mut(&conn) else { continue };
             if last.replace(conn) != Some(conn) {
                 to_flush.insert(conn);
@@ -272,6 +278,7 @@ impl Server {
                 self.host.endpoint.set_writable(conn, false);
             }
         }
+        has_sent
     }
 
     fn close(&mut self) {

@@ -175,6 +175,12 @@ impl Session<Client> {
 impl Session<Client> {
     /// The end: requests fail, `Closed` is told.
     fn end(&mut self, reason: CloseReason) {
+        if self.phase() == Phase::Closing {
+            // Nothing fills a hole any more, and what came behind it is here.
+            while self.role.order.held_bytes() > 0 {
+                self.give_up_hole(self.shared.clock, u64::MAX);
+            }
+        }
         let is_attached = matches!(self.phase(), Phase::Open | Phase::Closing);
         if self.shared.phase.step(Step::Ended) {
             if is_attached {

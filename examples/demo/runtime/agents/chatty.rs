@@ -15,7 +15,7 @@ const MOST_EVENTS: u64 = 10_000_000;
 const MOST_PAD: usize = 512 << 10;
 
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Input {
     n: u64,
     delay_ms: u64,

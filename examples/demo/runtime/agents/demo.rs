@@ -22,7 +22,7 @@ const TEXTS: &[&str] = &[
 ];
 
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Input {
     rounds: u64,
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Agent, Begin, Desk, Step, unfit};
 
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Input {
     code: ErrorCode,
     message: String,

@@ -10,7 +10,6 @@ use serde_json::json;
 use super::{Agent, Begin, Desk, Step};
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Input {
     /// Without it, it sleeps until it is cancelled.
     ms: Option<u64>,

@@ -16,7 +16,7 @@ const MOST_SIZE: usize = 512 << 10;
 const TEXT: &str = "chunk – кусок – 欠片 – 🧩 – ";
 
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Input {
     chunks: u64,
     size: usize,
