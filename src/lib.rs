@@ -122,6 +122,7 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod clock;
+mod digits;
 pub mod endpoint;
 mod feature;
 pub mod framing;

@@ -6,6 +6,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::digits::two;
+
 /// A moment on a monotonic clock, counted from an origin of the caller's choosing.
 ///
 /// All deadlines are of this type. It counts nanoseconds, for 584 years; arithmetic saturates and never panics;
@@ -140,26 +142,51 @@ impl Timestamp {
     }
 
     /// The 24 characters of the wire form.
+    #[inline]
     pub(crate) fn to_text(self) -> [u8; 24] {
         let millis = self.0.clamp(FIRST_PRINTABLE, LAST_PRINTABLE);
-        let at = time::OffsetDateTime::from_unix_timestamp(millis.div_euclid(1_000))
-            .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |from: usize, digits: usize, mut value: u32| {
-            for place in text.iter_mut().skip(from).take(digits).rev() {
-                *place = b'0' + (value % 10) as u8;
-                value /= 10;
-            }
-        };
-        put(0, 4, at.year().unsigned_abs());
-        put(5, 2, u32::from(u8::from(at.month())));
-        put(8, 2, u32::from(at.day()));
-        put(11, 2, u32::from(at.hour()));
-        put(14, 2, u32::from(at.minute()));
-        put(17, 2, u32::from(at.second()));
-        put(20, 3, millis.rem_euclid(1_000) as u32);
-        text
+        // Counted from year 0, so that nothing is negative.
+        let since_zero = (millis - FIRST_PRINTABLE) as u64;
+        let (year, month, day) = date((since_zero / DAY) as u32);
+        let in_day = (since_zero % DAY) as u32;
+        let (seconds, fraction) = (in_day / 1_000, in_day % 1_000);
+        let (minutes, second) = (seconds / 60, seconds % 60);
+        let [y1, y2] = two(year / 100);
+        let [y3, y4] = two(year % 100);
+        let [mo1, mo2] = two(month);
+        let [d1, d2] = two(day);
+        let [h1, h2] = two(minutes / 60);
+        let [mi1, mi2] = two(minutes % 60);
+        let [s1, s2] = two(second);
+        let [_, f1] = two(fraction / 100);
+        let [f2, f3] = two(fraction % 100);
+        [
+            y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b'T', h1, h2, b':', mi1, mi2, b':', s1, s2, b'.', f1, f2, f3,
+            b'Z',
+        ]
     }
+}
+
+/// Milliseconds of one.
+const DAY: u64 = 86_400_000;
+
+/// Days of 400 years, after which all comes again.
+const ERA: u32 = 146_097;
+
+/// Year, month and day, `days` after the first of January of the year 0.
+#[inline]
+fn date(days: u32) -> (u32, u32, u32) {
+    // In years that begin in March a leap day is the last. The first of March of the year 0 was the 60th day; an era more,
+    // and nothing is negative.
+    let days = days + ERA - 60;
+    let (era, in_era) = (days / ERA, days % ERA);
+    let year_of_era = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / (ERA - 1)) / 365;
+    let in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // Any five months from March or August on have 153 days.
+    let from_march = (5 * in_year + 2) / 153;
+    let day = in_year - (153 * from_march + 2) / 5 + 1;
+    let (month, next_year) = if from_march < 10 { (from_march + 3, 0) } else { (from_march - 9, 1) };
+    (era * 400 + year_of_era + next_year - 400, month, day)
 }
 
 impl fmt::Display for Timestamp {
@@ -230,6 +257,27 @@ mod tests {
     fn prints_milliseconds_and_z() {
         assert_eq!(Timestamp::from_unix_millis(1_778_701_333_007).to_string(), "2026-05-13T19:42:13.007Z");
         assert_eq!(Timestamp::from_unix_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn prints_every_day_that_can_be_printed() {
+        let mut day = time::OffsetDateTime::from_unix_timestamp(FIRST_PRINTABLE / 1_000).unwrap();
+        for millis in (FIRST_PRINTABLE..=LAST_PRINTABLE).step_by(DAY as usize) {
+            let date = day.date();
+            let expected = alloc::format!("{:04}-{:02}-{:02}T", date.year(), u8::from(date.month()), date.day());
+            assert_eq!(Timestamp(millis).to_string(), expected + "00:00:00.000Z");
+            day = day.saturating_add(time::Duration::DAY);
+        }
+    }
+
+    #[test]
+    fn prints_every_time_of_a_day() {
+        for second in 0..86_400 {
+            let (h, m, s) = (second / 3_600, second / 60 % 60, second % 60);
+            let expected = alloc::format!("2026-05-13T{h:02}:{m:02}:{s:02}.{:03}Z", second % 1_000);
+            let millis = 1_778_630_400_000 + second * 1_000 + second % 1_000;
+            assert_eq!(Timestamp(millis).to_string(), expected);
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arcp_proto::wire::{Credentials, Envelope, JobId, PeerInfo, Principal, ResumeToken, SessionId};
 use arcp_proto::{
-    Client, ClientConfig, FeatureSet, Grant, Instant, Now, Opening, Phase, Role, Runtime, RuntimeConfig, Session,
-    Timestamp,
+    Client, ClientConfig, ClientEvent, FeatureSet, Grant, Instant, Now, Opening, Phase, Role, Runtime, RuntimeConfig,
+    Session, Timestamp,
 };
 use bytes::Bytes;
 use serde_json::json;
@@ -108,6 +108,17 @@ fn event(seq: u64) -> Bytes {
 
 /// A client's session that has received so many events, 50 more waiting for one before them.
 fn client(received: u64) -> Session<Client> {
+    let mut session = client_of(received);
+    for seq in received + 2..received + 52 {
+        session.handle_input(start(), event(seq));
+    }
+    drain(&mut session);
+    assert_eq!((session.phase(), session.last_event_seq()), (Phase::Open, received));
+    session
+}
+
+/// A client's session that has received so many events.
+fn client_of(received: u64) -> Session<Client> {
     let config = ClientConfig::new(PeerInfo::new("my-app", "1.0.0"), Credentials::bearer("secret-bearer"));
     let mut session = Session::connect(start(), config);
     let welcome = json!({
@@ -123,11 +134,6 @@ fn client(received: u64) -> Session<Client> {
         session.handle_input(start(), event(seq));
     }
     drain(&mut session);
-    for seq in received + 2..received + 52 {
-        session.handle_input(start(), event(seq));
-    }
-    drain(&mut session);
-    assert_eq!((session.phase(), session.last_event_seq()), (Phase::Open, received));
     session
 }
 
@@ -225,4 +231,27 @@ fn the_header_of_an_envelope_is_read_without_allocating() {
         });
         assert_eq!(read, 0, "{envelope:?}");
     }
+}
+
+#[test]
+fn an_event_on_its_whole_way_costs_next_to_no_allocation() {
+    let (mut runtime, mut client, job) = (runtime(0), client_of(0), job());
+    let body = json!({"level": "info", "message": "something that an agent has to say, of an ordinary length"});
+    let events = 20_000;
+    let mut acks = 0;
+    let cost = allocations(|| {
+        for _ in 0..events {
+            runtime.send_event(start(), &job, "log", &body).unwrap();
+            client.handle_input(start(), runtime.poll_transmit(start()).unwrap());
+            let Some(ClientEvent::Event(event)) = client.poll_event() else { panic!("no event") };
+            client.mark_processed(start(), event.seq().unwrap()).unwrap();
+            if let Some(ack) = client.poll_transmit(start()) {
+                acks += 1;
+                runtime.handle_input(start(), ack);
+            }
+        }
+    });
+    assert_eq!((runtime.acked_seq(), acks), (events, events / 500));
+    let cost = cost as f64 / events as f64;
+    assert!(cost <= 0.05, "{cost} allocations an event");
 }

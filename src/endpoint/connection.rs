@@ -192,10 +192,12 @@ impl Connections {
         self.conns.get(slot as usize).map(|conn| ConnId { serial: conn.serial, slot })
     }
 
+    #[inline]
     pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {
         self.conns.get(id.slot as usize).filter(|conn| conn.serial == id.serial)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
         self.conns.get_mut(id.slot as usize).filter(|conn| conn.serial == id.serial)
     }

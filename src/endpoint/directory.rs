@@ -325,6 +325,20 @@ impl JobDirectory {
         gone
     }
 
+    pub(super) fn slot_of(&self, job_id: &JobId) -> Option<Slot> {
+        self.by_id.get(job_id).copied()
+    }
+
+    /// [`set_last_event_seq`](JobDirectory::set_last_event_seq) for whoever knows the job's slot; says whether the job is
+    /// known to be running.
+    pub(super) fn note_event(&mut self, slot: Slot, job_id: &JobId, seq: u64) -> bool {
+        let is_it = |known: &JobId| core::ptr::eq(known.as_str(), job_id.as_str()) || known == job_id;
+        let listed = self.jobs.get_mut(slot as usize).filter(|listed| is_it(&listed.record.job_id));
+        let Some(Listed { record, .. }) = listed.map(|listed| &mut **listed) else { return false };
+        record.last_event_seq = record.last_event_seq.max(seq);
+        record.status == JobStatus::Running
+    }
+
     pub(super) fn listed(&self, slot: Slot) -> Option<&Listed> {
         self.jobs.get(slot as usize).map(|listed| &**listed)
     }

@@ -18,7 +18,7 @@ pub(super) struct History {
     pub(super) from: u64,
     /// The owner's replay buffer could be looked into.
     pub(super) is_there: bool,
-    pub(super) emissions: Vec<Emission>,
+    pub(super) emissions: Vec<Emission<'static>>,
 }
 
 /// Passes over the events of other jobs by their headers alone: the buffer can be large, and who asks again and again for

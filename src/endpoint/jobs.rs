@@ -10,6 +10,7 @@ use super::deadlines::Sleeper;
 use super::directory::{JobDirectory, StatusChange};
 use super::error::InsertError;
 use super::idempotency::IdempotencyKeys;
+use super::job_order::Slot;
 use super::job_record::JobRecord;
 use super::policy::Policy;
 use super::registry::Key;
@@ -31,6 +32,8 @@ pub(super) struct Asker {
 pub(super) struct Audience {
     /// `None` once that session is gone.
     pub(super) submitter: Option<Key>,
+    /// The job's place in the directory, as long as it has not ended.
+    pub(super) slot: Slot,
     /// In the order in which they came.
     pub(super) subscribers: Vec<Key>,
     pub(super) stream: ResultStream,
@@ -161,7 +164,8 @@ impl Endpoint {
             self.jobs.stored_with.insert(job_id.clone(), session);
         }
         if !has_ended {
-            self.jobs.audiences.insert(job_id.clone(), Audience { submitter, ..Audience::default() });
+            let slot = self.jobs.directory.slot_of(&job_id).unwrap_or(Slot::MAX);
+            self.jobs.audiences.insert(job_id.clone(), Audience { submitter, slot, ..Audience::default() });
             if let Some(member) = submitter.and_then(|key| self.registry.get_mut(key)) {
                 member.work().submitted.insert(job_id);
             }

@@ -227,9 +227,12 @@ mod subscribe;
 mod transmit;
 mod work;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::fmt;
+
+use bytes::BytesMut;
 
 pub use admission::Admitted;
 pub use adoption::{AdoptError, Adopted};
@@ -283,6 +286,9 @@ pub struct Endpoint {
     last_changes: VecDeque<Change>,
     /// Those that were given out and are not known to be stored.
     last_given: BTreeSet<ChangeId>,
+    /// What is published is written into this, once for all who hear of it. Boxed, so that it is lent at little cost;
+    /// `None` while it is.
+    written: Option<Box<BytesMut>>,
     /// Nobody is let in any more.
     is_shutting_down: bool,
     /// The last call while too much waited to be polled for anything to be read.
@@ -332,6 +338,7 @@ impl Endpoint {
             changed: VecDeque::new(),
             last_changes: VecDeque::new(),
             last_given: BTreeSet::new(),
+            written: None,
             is_shutting_down: false,
             unread_until: Instant::ZERO,
         }
@@ -347,6 +354,7 @@ impl Endpoint {
 
 impl Endpoint {
     /// Every call that brings a clock begins here.
+    #[inline]
     fn tick(&mut self, now: Now) -> Now {
         self.clock = Now { mono: now.mono.max(self.clock.mono), wall: now.wall };
         if !self.has_room() {
@@ -356,6 +364,7 @@ impl Endpoint {
     }
 
     /// What waits to be polled, of all together, leaves room for more to be read.
+    #[inline]
     fn has_room(&self) -> bool {
         self.events.bytes() < self.config.event_bytes / 2 || self.events.bytes() == 0
     }

@@ -1,9 +1,12 @@
 //! What happens in a job, to all that hear of it (D31, D33, D42).
 
+use bytes::BytesMut;
 use serde::Serialize;
 
 use super::Endpoint;
 use super::error::PublishError;
+use super::job_order::Slot;
+use super::jobs::Audience;
 use super::registry::Key;
 use super::result_stream::{NextChunk, StreamError};
 use crate::feature::Feature;
@@ -11,6 +14,9 @@ use crate::session::{Emission, Interest, SendError};
 use crate::time::Now;
 use crate::wire::job_event::{ResultChunk, kind};
 use crate::wire::{ErrorCode, JobError, JobId, JobResult, JobStatus, RawJson, WireError};
+
+/// The largest buffer that is kept for the next payload, in bytes.
+const KEPT_BUFFER: usize = 64 << 10;
 
 /// What became of something published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,21 @@ pub enum Receipt {
     NotNegotiated(Feature),
 }
 
+/// Where a job is known, and who hears of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    submitter: Option<Key>,
+    slot: Slot,
+    has_subscribers: bool,
+}
+
+impl Standing {
+    fn of(audience: &Audience) -> Standing {
+        let Audience { submitter, slot, subscribers, .. } = audience;
+        Standing { submitter: *submitter, slot: *slot, has_subscribers: !subscribers.is_empty() }
+    }
+}
+
 /// Something happens in a job. Written once for all who hear of it; each has it in its own sequence.
 ///
 /// The submitter decides: where its session has no room ([`SendError::Blocked`]) or can never take it, nobody hears of it
@@ -57,32 +78,11 @@ impl Endpoint {
         body: &B,
     ) -> Result<Published, PublishError> {
         let now = self.tick(now);
-        self.check_live(now, job)?;
-        let (written, chunk) = if kind == kind::RESULT_CHUNK {
-            // Looked into, so it is written before it is wrapped.
-            let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
-            let chunk = self.check_chunk(now, job, &body)?;
-            (Emission::event(now, kind, &body), Some(chunk))
-        } else {
-            (Emission::event(now, kind, body), None)
-        };
-        let published = written.map_err(PublishError::from).and_then(|emission| self.emit(now, job, &emission));
-        if let Some(chunk) = chunk {
-            match &published {
-                Ok(_) => {
-                    if let Some(audience) = self.jobs.audiences.get_mut(job) {
-                        audience.stream.commit(chunk);
-                    }
-                    self.job_changed(job);
-                }
-                Err(PublishError::Send(SendError::TooLarge { .. })) => self.doom(now, job, "a chunk is too large"),
-                Err(_) => {}
-            }
+        let standing = self.check_live(now, job)?;
+        if kind == kind::RESULT_CHUNK {
+            return self.publish_chunk(now, job, standing, body);
         }
-        if published.is_ok() {
-            self.mark_running(now, job);
-        }
-        published
+        self.emit_event(now, job, standing, kind, body)
     }
 
     /// Ends a job well (§7.3). **It can be `Blocked`, too**: then try again on
@@ -97,7 +97,7 @@ impl Endpoint {
         if let Some(audience) = self.jobs.audiences.get(job) {
             audience.stream.check_result(&result)?;
         }
-        let published = self.emit(now, job, &Emission::result(result)?)?;
+        let published = self.emit(now, job, &Emission::result(&mut BytesMut::new(), result)?)?;
         self.end_job(now, job, JobStatus::Success);
         Ok(published)
     }
@@ -116,19 +116,75 @@ impl Endpoint {
 }
 
 impl Endpoint {
+    /// An event that is published makes its job run.
+    #[inline]
+    fn emit_event<B: Serialize + ?Sized>(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        standing: Standing,
+        kind: &str,
+        body: &B,
+    ) -> Result<Published, PublishError> {
+        let mut buffer = self.written.take().unwrap_or_default();
+        let mut is_running = false;
+        // Neither this nor what comes of it is moved: that costs more than one would think.
+        let published = match &Emission::event(&mut buffer, now, kind, body) {
+            Ok(emission) => self.emit_to(now, job, standing, emission, &mut is_running),
+            Err(error) => Err(error.clone().into()),
+        };
+        // It is kept, unless something large was in it.
+        if buffer.capacity() <= KEPT_BUFFER {
+            self.written = Some(buffer);
+        }
+        if !is_running && published.is_ok() {
+            self.mark_running(now, job);
+        }
+        published
+    }
+
+    fn publish_chunk<B: Serialize + ?Sized>(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        standing: Standing,
+        body: &B,
+    ) -> Result<Published, PublishError> {
+        // Looked into, so it is written before it is wrapped.
+        let body = RawJson::new(body).map_err(|error| SendError::Json(alloc::format!("{error}")))?;
+        let chunk = self.check_chunk(now, job, &body)?;
+        let published = self.emit_event(now, job, standing, kind::RESULT_CHUNK, &body);
+        match &published {
+            Ok(_) => {
+                if let Some(audience) = self.jobs.audiences.get_mut(job) {
+                    audience.stream.commit(chunk);
+                }
+                self.job_changed(job);
+            }
+            Err(PublishError::Send(SendError::TooLarge { .. })) => self.doom(now, job, "a chunk is too large"),
+            Err(_) => {}
+        }
+        published
+    }
+
     fn end_with(&mut self, now: Now, job: &JobId, error: JobError) -> Result<Published, PublishError> {
         let status = error.final_status.clone();
-        let published = self.emit(now, job, &Emission::error(error)?)?;
+        let published = self.emit(now, job, &Emission::error(&mut BytesMut::new(), error)?)?;
         self.end_job(now, job, status);
         Ok(published)
     }
 
-    fn check_live(&mut self, now: Now, job: &JobId) -> Result<(), PublishError> {
-        if !self.jobs.audiences.contains_key(job) {
+    #[inline]
+    fn check_live(&mut self, now: Now, job: &JobId) -> Result<Standing, PublishError> {
+        let Some(audience) = self.jobs.audiences.get(job) else {
             let is_known = self.jobs.directory.get(job).is_some();
             return Err(if is_known { PublishError::Ended } else { PublishError::UnknownJob });
+        };
+        if audience.owed.is_some() {
+            self.pay(now, job);
+            return Err(PublishError::Ended);
         }
-        if self.pay(now, job) { Err(PublishError::Ended) } else { Ok(()) }
+        Ok(Standing::of(audience))
     }
 
     fn check_chunk(&mut self, now: Now, job: &JobId, body: &RawJson) -> Result<NextChunk, PublishError> {
@@ -162,22 +218,35 @@ impl Endpoint {
         is_owed
     }
 
-    /// Gives the submitter its place first: what it refuses, nobody hears of.
-    fn emit(&mut self, now: Now, job: &JobId, emission: &Emission) -> Result<Published, PublishError> {
+    fn emit(&mut self, now: Now, job: &JobId, emission: &Emission<'_>) -> Result<Published, PublishError> {
+        let standing = self.jobs.audiences.get(job).map(Standing::of).unwrap_or_default();
+        self.emit_to(now, job, standing, emission, &mut false)
+    }
+
+    /// Gives the submitter its place first: what it refuses, nobody hears of. Says, too, whether the job is known to be
+    /// running.
+    fn emit_to(
+        &mut self,
+        now: Now,
+        job: &JobId,
+        standing: Standing,
+        emission: &Emission<'_>,
+        is_running: &mut bool,
+    ) -> Result<Published, PublishError> {
         let (len, limit) = (emission.least_len(), self.config.runtime.limits.max_frame);
         if len > limit {
             // Nobody can take it, whoever there is to hear of it.
             return Err(SendError::TooLarge { len, limit }.into());
         }
-        let submitter = self.jobs.audiences.get(job).and_then(|audience| audience.submitter);
-        let receipt = match submitter {
+        let receipt = match standing.submitter {
             Some(key) => self.emit_to_submitter(now, key, job, emission)?,
             None => Receipt::Gone,
         };
         if let Receipt::Recorded(seq) = receipt {
-            self.jobs.directory.set_last_event_seq(job, seq);
+            *is_running = self.jobs.directory.note_event(standing.slot, job, seq);
         }
-        let (subscribers, skipped) = self.emit_to_subscribers(now, job, emission);
+        let (subscribers, skipped) =
+            if standing.has_subscribers { self.emit_to_subscribers(now, job, emission) } else { (0, 0) };
         self.counters.deliveries_skipped += skipped as u64;
         self.keep_within_limits(now);
         Ok(Published { submitter: receipt, subscribers, skipped })
@@ -188,7 +257,7 @@ impl Endpoint {
         now: Now,
         key: Key,
         job: &JobId,
-        emission: &Emission,
+        emission: &Emission<'_>,
     ) -> Result<Receipt, PublishError> {
         let Some(member) = self.registry.get_mut(key) else { return Ok(Receipt::Gone) };
         let outcome = member.session.emit(Interest::Submitter, now, job, emission);
@@ -204,7 +273,7 @@ impl Endpoint {
         }
     }
 
-    fn emit_to_subscribers(&mut self, now: Now, job: &JobId, emission: &Emission) -> (usize, usize) {
+    fn emit_to_subscribers(&mut self, now: Now, job: &JobId, emission: &Emission<'_>) -> (usize, usize) {
         // Taken out and put back: some of them may fall by this.
         let Some(audience) = self.jobs.audiences.get_mut(job) else { return (0, 0) };
         let mut subscribers = core::mem::take(&mut audience.subscribers);

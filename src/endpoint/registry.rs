@@ -10,7 +10,7 @@ use slab::Slab;
 use super::connection::ConnId;
 use super::durable::Durable;
 use super::work::Work;
-use crate::session::{Runtime, Session};
+use crate::session::{Phase, Runtime, Session};
 use crate::time::Instant;
 use crate::wire::{Principal, SessionId};
 
@@ -85,6 +85,14 @@ impl Member {
         self.durable.as_ref().map_or(0, |durable| durable.generation)
     }
 
+    /// Nothing is to be done for it but to keep its deadline and its transport: it has told nothing, is neither parked nor
+    /// stored, and has one token.
+    #[inline]
+    pub(super) fn is_at_ease(&self) -> bool {
+        let is_plain = self.place.is_none() && self.presented.is_none() && self.durable.is_none();
+        is_plain && self.session.holds_nothing() && self.session.phase() == Phase::Open
+    }
+
     /// While it is parked.
     pub(super) fn rank(&self) -> Option<Rank> {
         self.place.map(Order::rank)
@@ -136,10 +144,12 @@ impl Registry {
         self.principals.get(principal).map_or(0, |standing| standing.sessions as usize)
     }
 
+    #[inline]
     pub(super) fn get(&self, key: Key) -> Option<&Member> {
         self.members.get(key.0 as usize).map(|member| &**member)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Member> {
         self.members.get_mut(key.0 as usize).map(|member| &mut **member)
     }

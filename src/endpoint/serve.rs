@@ -34,7 +34,24 @@ impl Endpoint {
     }
 
     /// Whatever was done to a session ends here.
+    #[inline]
     pub(super) fn serve(&mut self, now: Now, key: Key) {
+        // As it is for nearly every event.
+        if let Some(member) = self.registry.get(key)
+            && member.is_at_ease()
+            && member.session.poll_timeout().unwrap_or(Instant::MAX) == member.deadline
+        {
+            if let Some(conn) = member.conn
+                && member.session.has_frames()
+            {
+                self.queue_conn(conn);
+            }
+            return;
+        }
+        self.serve_whole(now, key);
+    }
+
+    fn serve_whole(&mut self, now: Now, key: Key) {
         while let Some((event, cost)) = self.registry.get_mut(key).and_then(|member| member.session.poll_held()) {
             self.attend(now, key, event, cost);
         }

@@ -46,8 +46,10 @@ impl Endpoint {
 
     fn next_of_session(&mut self, now: Now, conn: ConnId, key: Key) -> Option<Bytes> {
         let frame = self.registry.get_mut(key)?.session.poll_transmit(now);
-        if let Some(state) = self.conns.get_mut(conn) {
-            state.is_welcomed |= frame.is_some();
+        if frame.is_some()
+            && let Some(state) = self.conns.get_mut(conn)
+        {
+            state.is_welcomed = true;
         }
         // It may have been the last before a farewell, and has made room in the window.
         self.serve(now, key);
@@ -55,6 +57,7 @@ impl Endpoint {
     }
 
     /// The transport has something to send, or may have.
+    #[inline]
     pub(super) fn queue_conn(&mut self, conn: ConnId) {
         if let Some(state) = self.conns.get_mut(conn)
             && !state.is_queued

@@ -42,23 +42,28 @@ impl Heartbeat {
         self.interval = 0;
     }
 
+    #[inline]
     fn is_on(&self) -> bool {
         self.interval != 0
     }
 
+    #[inline]
     fn interval(&self) -> Duration {
         Duration::from_secs(self.interval.into())
     }
 
+    #[inline]
     pub(super) fn ping_at(&self) -> Option<Instant> {
         self.is_on().then_some(self.ping_at)
     }
 
+    #[inline]
     pub(super) fn lost_at(&self) -> Option<Instant> {
         self.is_on().then_some(self.lost_at)
     }
 
     /// Bytes came, or the caller is not reading and the silence is its own.
+    #[inline]
     pub(super) fn heard(&mut self, now: Instant) {
         self.lost_at = now + self.interval() + self.interval();
         self.graced = false;
@@ -70,6 +75,7 @@ impl Heartbeat {
     }
 
     /// Something was sent.
+    #[inline]
     pub(super) fn sent(&mut self, now: Instant) {
         if self.cadence == Cadence::WhenIdle {
             self.ping_at = now + self.interval();
@@ -85,6 +91,7 @@ impl Heartbeat {
     /// The caller calls again after `previous`. If it was away so long that it missed its own ping, the peer's
     /// silence proves nothing yet: it gets another interval. A timer that rings a little late is no absence: a
     /// 32nd of the interval is allowed for it.
+    #[inline]
     pub(super) fn called(&mut self, previous: Instant, now: Instant) {
         let was_away = now.since(previous) > self.interval() && now > self.ping_at + self.interval() / 32;
         if self.is_on() && was_away && !self.graced {

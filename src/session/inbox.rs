@@ -37,13 +37,18 @@ impl<E> Inbox<E> {
         self.events.push_back(Waiting { event, seq, cost });
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<(Option<E>, u64)> {
+        if self.events.is_empty() {
+            return None;
+        }
         let (event, seq, cost) = self.pop_held()?;
         self.release(cost);
         Some((event, seq))
     }
 
     /// Takes the next out of the queue, and lets it count until what it costs is released.
+    #[inline]
     pub(super) fn pop_held(&mut self) -> Option<(Option<E>, u64, usize)> {
         let Waiting { event, seq, cost } = self.events.pop_front()?;
         if self.events.is_empty() && self.events.capacity() > 64 {
@@ -56,6 +61,12 @@ impl<E> Inbox<E> {
         self.bytes = self.bytes.saturating_sub(cost);
     }
 
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -7,13 +7,14 @@
 //! | `outbox`, `inbox` | what waits to be sent, and to be polled, with limits (D27, D43) | both |
 //! | `violations` | how often the peer broke the protocol (D43) | both |
 //! | `requests`, `ack`, `reorder` | what was asked (D12), what is processed (D25), the order of events (D28) | client |
-//! | `pending`, `replay`, `pressure`, `tokens` | what it was asked (D8), what can be replayed (D19), back-pressure (D26), resume tokens (D3) | runtime |
+//! | `pending`, `replay`, `arena`, `pressure`, `tokens` | what it was asked (D8), what can be replayed (D19) and where it is written, back-pressure (D26), resume tokens (D3) | runtime |
 //! | `opening` | the first message on a transport (D9, D13) | runtime |
 //! | `snapshot` | what outlives the process, and how a session is made of it again (D3, D28, D32) | both |
 //! | `client`, `runtime` | each role's life, commands and dispatch | |
 //! | `config`, `event`, `error` | what the user decides, is told, and got wrong | |
 
 mod ack;
+mod arena;
 mod client;
 mod config;
 mod error;
@@ -60,7 +61,7 @@ use self::inbox::Inbox;
 use self::shared::Shared;
 use crate::feature::{Feature, FeatureSet};
 use crate::time::{Instant, Now};
-use crate::wire::{Envelope, FrameFault, MAX_DEPTH, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
+use crate::wire::{Envelope, FrameFault, MAX_ID_LEN, MalformedFrame, MessageType, Ping, Pong, SessionId};
 
 /// A side of the protocol: [`Client`] or [`Runtime`]. Sealed.
 ///
@@ -250,7 +251,7 @@ impl<R: Role> Session<R> {
     /// When to call [`handle_timeout`](Session::handle_timeout), if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.shared.timers.earliest().map(|(at, _)| at)
+        self.shared.timers.earliest_at()
     }
 
     /// What that deadline is for.
@@ -262,6 +263,7 @@ impl<R: Role> Session<R> {
     /// Whether to go on reading. False while events of more than half of [`Limits::inbound_bytes`] wait to be polled;
     /// the peer's silence is not held against it meanwhile (D43).
     #[must_use]
+    #[inline]
     pub fn wants_input(&self) -> bool {
         let waiting = self.inbox.bytes().saturating_add(R::held_bytes(&self.role));
         waiting < self.limits().inbound_bytes / 2 || self.inbox.bytes() == 0
@@ -272,6 +274,7 @@ impl<R: Role> Session<R> {
 impl<R: Role> Session<R> {
     /// Where the session stands.
     #[must_use]
+    #[inline]
     pub fn phase(&self) -> Phase {
         self.shared.phase.get()
     }
@@ -294,6 +297,7 @@ impl<R: Role> Session<R> {
         self.shared.session_id.as_ref()
     }
 
+    #[inline]
     fn limits(&self) -> &Limits {
         R::limits(&self.role)
     }
@@ -301,11 +305,13 @@ impl<R: Role> Session<R> {
 
 /// What both roles do alike.
 impl<R: Role> Session<R> {
+    #[inline]
     fn admits(&self, len: usize, limit: usize) -> bool {
         self.inbox.admits(len, R::held_bytes(&self.role), limit)
     }
 
     /// Every call that brings a clock begins here.
+    #[inline]
     fn tick(&mut self, now: Now) -> Now {
         let previous = self.shared.clock.mono;
         let mono = now.mono.max(previous);
@@ -320,6 +326,7 @@ impl<R: Role> Session<R> {
     }
 
     /// Every call that may have changed a deadline ends here.
+    #[inline]
     fn set_timers(&mut self) {
         let silence = if self.wants_input() { self.shared.heartbeat.lost_at() } else { None };
         self.shared.timers.set(Timer::Silence, silence);
@@ -329,7 +336,7 @@ impl<R: Role> Session<R> {
 
     /// Whether the envelope is for this session; one that names none is for its transport's (D16).
     fn is_meant(&self, envelope: &Envelope) -> bool {
-        envelope.session_id().is_none_or(|id| self.session_id().map(SessionId::as_str) == Some(&*id))
+        envelope.is_for_session(self.session_id().map(SessionId::as_str))
     }
 
     fn push(&mut self, event: R::Event, frame_len: usize) {

@@ -37,6 +37,7 @@ struct Lanes {
 }
 
 impl Lanes {
+    #[inline]
     fn has_control(&self) -> bool {
         self.first.is_some() || !self.pongs.is_empty() || self.ping.is_some() || !self.control.is_empty()
     }
@@ -57,6 +58,7 @@ impl Lanes {
 
     /// The next but for those of the counted ones that may not go yet, which are the last `held`. Nothing goes before the
     /// hello or welcome.
+    #[inline]
     fn next_control(&mut self, held: u32) -> Option<Bytes> {
         let may_go = self.counted() > held;
         if self.first.is_some() {
@@ -88,6 +90,7 @@ impl Outbox {
     }
 
     /// Takes something out; lanes that are empty by it are let go of.
+    #[inline]
     fn take<T>(&mut self, from: impl FnOnce(&mut Lanes) -> Option<T>) -> Option<T> {
         let lanes = self.lanes.as_mut()?;
         let taken = from(lanes);
@@ -109,6 +112,7 @@ impl Outbox {
     }
 
     /// Whether the hello or welcome has been handed out.
+    #[inline]
     pub(super) fn has_opened(&self) -> bool {
         self.lanes.as_ref().is_none_or(|lanes| lanes.first.is_none())
     }
@@ -178,6 +182,7 @@ impl Outbox {
         self.take(|lanes| Some(lanes.take_farewell())).unwrap_or_default()
     }
 
+    #[inline]
     pub(super) fn has_control(&self) -> bool {
         self.lanes.as_ref().is_some_and(|lanes| lanes.has_control())
     }
@@ -187,12 +192,16 @@ impl Outbox {
     }
 
     /// The next control message; of those that are counted, only the first `limit`.
+    #[inline]
     pub(super) fn next_control(&mut self, limit: u32) -> Option<Bytes> {
+        // As most of the time.
+        self.lanes.as_ref()?;
         let held = self.queued.saturating_sub(limit);
         self.take(|lanes| lanes.next_control(held))
     }
 
     /// Whether [`next_control`](Outbox::next_control) would give something.
+    #[inline]
     pub(super) fn has_control_within(&self, limit: u32) -> bool {
         let held = self.queued.saturating_sub(limit);
         self.lanes.as_ref().is_some_and(|lanes| {

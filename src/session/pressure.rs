@@ -29,11 +29,13 @@ impl Pressure {
     }
 
     /// Events that were emitted and are not acknowledged.
+    #[inline]
     pub(super) fn lag(&self, highest: u64, acked: u64) -> u64 {
         highest.saturating_sub(acked.max(self.resumed_from))
     }
 
     /// An event was recorded.
+    #[inline]
     pub(super) fn recorded(&mut self, lag: u64, threshold: u64, is_terminal: bool) -> Crossing {
         let began = !self.active && lag > threshold;
         if began {

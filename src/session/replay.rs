@@ -1,10 +1,12 @@
 //! The replay buffer: every event once, in one ring; the wire is a cursor over it (D19, D27).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use super::arena::{Arena, repack};
 use super::snapshot::RestoreError;
 use crate::wire::SEQ_LIMIT;
 
@@ -36,8 +38,17 @@ pub(super) struct Numbers {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Window {
+struct Events {
     frames: VecDeque<Bytes>,
+    arena: Arena,
+}
+
+static NONE: VecDeque<Bytes> = VecDeque::new();
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Window {
+    /// `None`: there never was one. Boxed, for a runtime keeps many sessions at rest.
+    events: Option<Box<Events>>,
     bytes: usize,
     /// The highest seq freed: the first frame here has the next one.
     floor: u64,
@@ -55,14 +66,51 @@ pub(super) struct Window {
 
 impl Window {
     /// The seq of the last event recorded.
+    #[inline]
     pub(super) fn highest(&self) -> u64 {
-        self.floor + self.frames.len() as u64
+        self.floor + self.len() as u64
     }
 
+    #[inline]
+    fn frames(&self) -> &VecDeque<Bytes> {
+        self.events.as_ref().map_or(&NONE, |events| &events.frames)
+    }
+
+    /// An empty buffer for the next event, which is expected to be so long.
+    #[inline]
+    pub(super) fn open(&mut self, expected: usize) -> &mut BytesMut {
+        self.events.get_or_insert_default().arena.open(expected)
+    }
+
+    /// The length of what is in that buffer.
+    #[inline]
+    pub(super) fn opened_len(&self) -> usize {
+        self.events.as_ref().map_or(0, |events| events.arena.len())
+    }
+
+    /// What is in that buffer is not recorded.
+    pub(super) fn discard(&mut self) {
+        if let Some(events) = &mut self.events {
+            events.arena.discard();
+        }
+    }
+
+    /// Records what is in that buffer.
+    #[inline]
+    pub(super) fn close(&mut self) {
+        let events = self.events.get_or_insert_default();
+        let frame = events.arena.close();
+        self.bytes += frame.len();
+        self.unsent_bytes += frame.len();
+        events.frames.push_back(frame);
+    }
+
+    #[inline]
     pub(super) fn floor(&self) -> u64 {
         self.floor
     }
 
+    #[inline]
     pub(super) fn cursor(&self) -> u64 {
         self.cursor
     }
@@ -72,12 +120,14 @@ impl Window {
         self.transmitted.max(self.restored)
     }
 
+    #[inline]
     pub(super) fn acked(&self) -> u64 {
         self.acked
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.frames.len()
+        self.frames().len()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -85,15 +135,17 @@ impl Window {
     }
 
     /// Events and bytes that cannot be freed.
+    #[inline]
     pub(super) fn held(&self, evictable: Evictable) -> (usize, usize) {
         match evictable {
-            Evictable::Nothing => (self.frames.len(), self.bytes),
+            Evictable::Nothing => (self.frames().len(), self.bytes),
             Evictable::Sent => ((self.highest() - self.cursor) as usize, self.unsent_bytes),
             Evictable::Anything => (0, 0),
         }
     }
 
     /// Whether an event of `len` bytes fits, if need be after freeing what may be freed.
+    #[inline]
     pub(super) fn fits(&self, len: usize, evictable: Evictable, capacity: Capacity) -> bool {
         let (events, bytes) = self.held(evictable);
         events < capacity.events && bytes.saturating_add(len) <= capacity.bytes
@@ -106,24 +158,25 @@ impl Window {
     }
 
     /// Frees the oldest events until another of `len` bytes fits. Whoever calls has seen that it can.
+    #[inline]
     pub(super) fn make_room(&mut self, len: usize, capacity: Capacity) {
-        while !self.frames.is_empty()
-            && (self.frames.len() >= capacity.events || self.bytes.saturating_add(len) > capacity.bytes)
+        while !self.frames().is_empty()
+            && (self.frames().len() >= capacity.events || self.bytes.saturating_add(len) > capacity.bytes)
         {
             self.free_oldest();
         }
     }
 
     /// Records the next event.
-    pub(super) fn push(&mut self, frame: Bytes) -> u64 {
+    fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.unsent_bytes += frame.len();
-        self.frames.push_back(frame);
-        self.highest()
+        self.events.get_or_insert_default().frames.push_back(frame);
     }
 
+    #[inline]
     fn free_oldest(&mut self) {
-        if let Some(frame) = self.frames.pop_front() {
+        if let Some(frame) = self.events.as_mut().and_then(|events| events.frames.pop_front()) {
             self.floor += 1;
             self.bytes -= frame.len();
             if self.floor > self.cursor {
@@ -141,20 +194,25 @@ impl Window {
         self.acked = seq;
         self.transmitted = self.transmitted.max(seq);
         while self.cursor < seq && self.advance().is_some() {}
-        while self.floor < seq && !self.frames.is_empty() {
+        while self.floor < seq && !self.frames().is_empty() {
             self.free_oldest();
         }
-        if self.frames.is_empty() && self.frames.capacity() > 1_024 {
-            self.frames = VecDeque::new();
+        if let Some(events) = self.events.as_mut().filter(|events| events.frames.is_empty()) {
+            events.arena.rest();
+            if events.frames.capacity() > 1_024 {
+                events.frames = VecDeque::new();
+            }
         }
         true
     }
 
+    #[inline]
     fn at(&self, seq: u64) -> Option<&Bytes> {
         let index = seq.checked_sub(self.floor + 1)?;
-        self.frames.get(usize::try_from(index).ok()?)
+        self.frames().get(usize::try_from(index).ok()?)
     }
 
+    #[inline]
     fn advance(&mut self) -> Option<Bytes> {
         let frame = self.at(self.cursor + 1)?.clone();
         self.cursor += 1;
@@ -163,6 +221,7 @@ impl Window {
     }
 
     /// The next event for the present transport, if there is one up to `last`.
+    #[inline]
     pub(super) fn next_frame(&mut self, last: u64) -> Option<Bytes> {
         if self.cursor >= last {
             return None;
@@ -173,6 +232,7 @@ impl Window {
     }
 
     /// Whether eviction has passed the cursor: the present transport would see a hole.
+    #[inline]
     pub(super) fn is_overrun(&self) -> bool {
         self.floor > self.cursor
     }
@@ -196,12 +256,18 @@ impl Window {
     /// There is no transport: what was ever sent counts as sent.
     pub(super) fn detach(&mut self) {
         self.move_cursor(self.transmitted.max(self.floor));
+        // A session may be without a transport for long: it holds no more than what it is counted with.
+        if let Some(events) = &mut self.events {
+            events.arena = Arena::default();
+            repack(events.frames.iter_mut());
+            repack(events.frames.iter_mut().rev());
+        }
     }
 
     fn move_cursor(&mut self, seq: u64) {
         self.cursor = seq;
         let sent = usize::try_from(seq.saturating_sub(self.floor)).unwrap_or(usize::MAX);
-        self.unsent_bytes = self.frames.iter().skip(sent).map(Bytes::len).sum();
+        self.unsent_bytes = self.frames().iter().skip(sent).map(Bytes::len).sum();
     }
 
     pub(super) fn numbers(&self) -> Numbers {
@@ -211,8 +277,8 @@ impl Window {
     /// The events behind `seq`, as far as they are here.
     pub(super) fn since(&self, seq: u64) -> impl DoubleEndedIterator<Item = (u64, Bytes)> + '_ {
         let first = seq.clamp(self.floor, self.highest());
-        let skipped = usize::try_from(first - self.floor).unwrap_or(usize::MAX).min(self.frames.len());
-        let events = self.frames.range(skipped..).enumerate();
+        let skipped = usize::try_from(first - self.floor).unwrap_or(usize::MAX).min(self.frames().len());
+        let events = self.frames().range(skipped..).enumerate();
         events.map(move |(n, frame)| (first + 1 + n as u64, frame.clone()))
     }
 
@@ -228,7 +294,7 @@ impl Window {
     /// Puts the next event back. What is missing before the first one was freed after the numbers were taken.
     pub(super) fn put_back(&mut self, seq: u64, frame: Bytes) -> Result<(), RestoreError> {
         let expected = self.highest() + 1;
-        if self.frames.is_empty() && seq > expected {
+        if self.frames().is_empty() && seq > expected {
             self.floor = seq - 1;
         } else if seq != expected {
             return Err(RestoreError::Hole { expected, found: seq });

@@ -79,6 +79,8 @@ pub(super) struct Requests {
     open: VecDeque<Open>,
     last: u64,
     live_jobs: BTreeSet<JobId>,
+    /// Of these, the one that was last heard of: events of one job come one behind the other.
+    last_live: Option<JobId>,
     /// The last few that ended: some peers say so twice.
     ended_jobs: VecDeque<JobId>,
 }
@@ -259,14 +261,23 @@ impl Requests {
         self.take(at)
     }
 
+    /// A job that [`job_lives`](Requests::job_lives) need not be told of.
+    pub(super) fn last_live(&self) -> Option<&str> {
+        self.last_live.as_ref().map(JobId::as_str)
+    }
+
     /// A job was heard of that has not ended.
     pub(super) fn job_lives(&mut self, job: &str, limit: usize) {
-        if !self.live_jobs.contains(job) {
-            if self.live_jobs.len() >= limit {
-                self.live_jobs.pop_first();
-            }
-            self.live_jobs.insert(JobId::from(job));
+        if let Some(known) = self.live_jobs.get(job) {
+            self.last_live = Some(known.clone());
+            return;
         }
+        if self.live_jobs.len() >= limit {
+            self.live_jobs.pop_first();
+        }
+        let job = JobId::from(job);
+        self.live_jobs.insert(job.clone());
+        self.last_live = Some(job);
     }
 
     pub(super) fn is_live(&self, job: &str) -> bool {
@@ -279,6 +290,7 @@ impl Requests {
 
     pub(super) fn job_ended(&mut self, job: &str) {
         self.live_jobs.remove(job);
+        self.last_live = None;
         if !self.has_ended(job) {
             if self.ended_jobs.len() >= ENDED_JOBS {
                 self.ended_jobs.pop_front();

@@ -4,7 +4,7 @@ use ::core::fmt::{self, Write};
 
 use alloc::boxed::Box;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::error::Unsendable;
@@ -14,9 +14,10 @@ use super::phase::{Phase, PhaseCell};
 use super::timers::{Timer, Timers};
 use super::violations::Violations;
 use crate::feature::FeatureSet;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::wire::{
-    Envelope, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, SessionId, TraceId, encode, encode_around,
+    Envelope, EventHead, EventMark, EventPayload, FrameFault, Header, MAX_DEPTH, MAX_ID_LEN, MessageType, Notes,
+    Payload, SessionId, TraceId, end_payload, payload_around, write_around, write_body, write_frame,
 };
 
 const BAD_JOB_ID: &str = "a job id has 1 to 256 bytes";
@@ -42,6 +43,16 @@ pub(super) struct Shared {
     prefix: Box<str>,
     /// Message ids given out; nonces share the count.
     minted: u64,
+    /// `None`: nothing has happened in a job yet.
+    began: Option<Box<Began>>,
+}
+
+/// How the last event began, for the next of the same job and attachment.
+#[derive(Clone)]
+struct Began {
+    epoch: u64,
+    job: Box<str>,
+    head: EventHead,
 }
 
 /// What makes ids unique (D3): a snapshot carries it on.
@@ -102,12 +113,25 @@ impl<'a> About<'a> {
     }
 }
 
-/// Whether every receiver would refuse the frame for its nesting (D39). Only what has so many brackets at all can be
-/// nested so deep.
-pub(super) fn is_too_deep(frame: &Bytes) -> bool {
-    let brackets = memchr::memchr2_iter(b'[', b'{', frame).take(MAX_DEPTH + 1).count();
-    brackets > MAX_DEPTH
-        && Envelope::decode(frame.clone()).is_err_and(|malformed| malformed.fault == FrameFault::TooDeep)
+/// Whether every receiver would refuse the frame, in which the payload has so many `brackets`, for its nesting (D39). Only
+/// what has so many at all can be nested so deep.
+pub(super) fn is_too_deep(frame: &[u8], brackets: usize) -> bool {
+    brackets >= MAX_DEPTH
+        && Envelope::decode(Bytes::copy_from_slice(frame))
+            .is_err_and(|malformed| malformed.fault == FrameFault::TooDeep)
+}
+
+/// Whether the frame can be sent, whose payload is an application's.
+fn check(frame: &[u8], about: About<'_>, notes: Notes, limit: usize) -> Result<(), Unsendable> {
+    if about.has_bad_job_id() {
+        Err(Unsendable::Invalid(BAD_JOB_ID))
+    } else if is_too_deep(frame, notes.brackets) {
+        Err(Unsendable::Invalid("it is nested deeper than 128"))
+    } else if frame.len() > limit {
+        Err(Unsendable::TooLarge { len: frame.len(), limit })
+    } else {
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -129,6 +153,7 @@ impl Shared {
             letter,
             prefix: prefix.get(..end).unwrap_or_default().into(),
             minted: 0,
+            began: None,
         }
     }
 
@@ -150,9 +175,17 @@ impl Shared {
     /// The next id: unique in the session, for it names the attachment (D3).
     fn mint(&mut self, kind: &str) -> ShortText {
         self.minted += 1;
+        self.text(kind, Some(self.minted))
+    }
+
+    /// An id of that number; the part before the number.
+    fn text(&self, kind: &str, number: Option<u64>) -> ShortText {
         let mut text = ShortText::new();
         // It fits: 4 + 1 + 32 + 1 + 20 + 1 + 20.
-        let _ = write!(text, "{kind}_{}{}{}_{}", self.prefix, self.letter, self.epoch, self.minted);
+        let _ = write!(text, "{kind}_{}{}{}_", self.prefix, self.letter, self.epoch);
+        if let Some(number) = number {
+            let _ = write!(text, "{number}");
+        }
         text
     }
 
@@ -163,47 +196,131 @@ impl Shared {
     }
 
     /// [`frame`](Shared::frame) with more of a header.
-    pub(super) fn frame_about<P: Serialize>(&mut self, about: About<'_>, payload: &P) -> Bytes {
-        self.write(about, payload).map(|(_, frame)| frame).unwrap_or_default()
+    pub(super) fn frame_about<P: Payload + ?Sized>(&mut self, about: About<'_>, payload: &P) -> Bytes {
+        let mut frame = BytesMut::with_capacity(256);
+        match self.write_about(&mut frame, about, payload) {
+            Ok(_) => Bytes::copy_from_slice(&frame),
+            Err(_) => Bytes::new(),
+        }
     }
 
     /// A frame with a payload of the application's, and its message id.
-    pub(super) fn checked_frame<P: Serialize + ?Sized>(
+    pub(super) fn checked_frame<P: Payload + ?Sized>(
         &mut self,
         about: About<'_>,
         payload: &P,
         limit: usize,
     ) -> Result<(ShortText, Bytes), Unsendable> {
-        let (id, frame) = self.write(about, payload)?;
-        if about.has_bad_job_id() {
-            Err(Unsendable::Invalid(BAD_JOB_ID))
-        } else if is_too_deep(&frame) {
-            Err(Unsendable::Invalid("it is nested deeper than 128"))
-        } else if frame.len() > limit {
-            Err(Unsendable::TooLarge { len: frame.len(), limit })
-        } else {
-            Ok((id, frame))
-        }
+        let mut frame = BytesMut::with_capacity(512);
+        let (id, notes) = self.write_about(&mut frame, about, payload)?;
+        check(&frame, about, notes, limit)?;
+        Ok((id, Bytes::copy_from_slice(&frame)))
     }
 
-    /// A frame around a payload that was written before, and was looked at then.
-    pub(super) fn frame_around(&mut self, about: About<'_>, payload: &[u8], limit: usize) -> Result<Bytes, Unsendable> {
+    /// Writes a frame with a payload of the application's into an empty buffer. After an error there is part of it.
+    pub(super) fn write_checked<P: Payload + ?Sized>(
+        &mut self,
+        out: &mut BytesMut,
+        about: About<'_>,
+        payload: &P,
+        limit: usize,
+    ) -> Result<(), Unsendable> {
+        let (_, notes) = self.write_about(out, about, payload)?;
+        check(out, about, notes, limit)
+    }
+
+    /// The same of an event.
+    pub(super) fn write_event<B: Serialize + ?Sized>(
+        &mut self,
+        out: &mut BytesMut,
+        about: About<'_>,
+        payload: &EventPayload<'_, B>,
+        limit: usize,
+    ) -> Result<(), Unsendable> {
+        let notes = match self.begin_event(out, about, payload.kind, payload.ts) {
+            Some(payload_at) => {
+                let notes = write_body(out, payload.body)?;
+                end_payload(out, payload_at, notes.may_break);
+                out.put_u8(b'}');
+                notes
+            }
+            None => self.write_about(out, about, payload)?.1,
+        };
+        check(out, about, notes, limit)?;
+        if notes.body_is_object { Ok(()) } else { Err(Unsendable::Invalid("an event's body is an object")) }
+    }
+
+    /// The same around a body that was written before, on one line, and was looked at then.
+    pub(super) fn write_event_around(
+        &mut self,
+        out: &mut BytesMut,
+        about: About<'_>,
+        payload: &EventPayload<'_, [u8]>,
+        limit: usize,
+    ) -> Result<(), Unsendable> {
+        if self.begin_event(out, about, payload.kind, payload.ts).is_none() {
+            let payload = payload_around(payload.kind, payload.ts, payload.body, false);
+            return self.write_around(out, about, &payload, limit);
+        }
+        out.extend_from_slice(payload.body);
+        out.extend_from_slice(b"}}");
+        if out.len() > limit { Err(Unsendable::TooLarge { len: out.len(), limit }) } else { Ok(()) }
+    }
+
+    /// The frame around a payload that was written before, and was looked at then.
+    pub(super) fn write_around(
+        &mut self,
+        out: &mut BytesMut,
+        about: About<'_>,
+        payload: &[u8],
+        limit: usize,
+    ) -> Result<(), Unsendable> {
         if about.has_bad_job_id() {
             return Err(Unsendable::Invalid(BAD_JOB_ID));
         }
         let id = self.mint("msg");
-        let frame = encode_around(&self.header(&id, about), payload);
-        if frame.len() > limit { Err(Unsendable::TooLarge { len: frame.len(), limit }) } else { Ok(frame) }
+        write_around(out, &self.header(&id, about), payload);
+        if out.len() > limit { Err(Unsendable::TooLarge { len: out.len(), limit }) } else { Ok(()) }
     }
 
-    fn write<P: Serialize + ?Sized>(
+    /// Writes an event up to its body, and says where its payload begins. `None`: nothing is written, for it cannot begin
+    /// like others.
+    #[inline]
+    fn begin_event(&mut self, out: &mut BytesMut, about: About<'_>, kind: &str, ts: Timestamp) -> Option<usize> {
+        let (job, seq) = (about.job_id?, about.event_seq?);
+        let is_it = self.began.as_ref().is_some_and(|began| began.epoch == self.epoch && *began.job == *job);
+        if !is_it {
+            self.prepare(about, kind)?;
+        }
+        let head = &mut self.began.as_mut()?.head;
+        let text = head.next(EventMark { id: self.minted + 1, seq, kind, ts })?;
+        out.extend_from_slice(text);
+        self.minted += 1;
+        Some(head.payload_at())
+    }
+
+    #[cold]
+    fn prepare(&mut self, about: About<'_>, kind: &str) -> Option<()> {
+        if about.has_bad_job_id() || !EventHead::can_be(kind) {
+            return None;
+        }
+        let id = self.text("msg", None);
+        let head = EventHead::new(&self.header(&id, About { event_seq: None, ..about }));
+        let job = about.job_id?.into();
+        self.began = Some(Box::new(Began { epoch: self.epoch, job, head }));
+        Some(())
+    }
+
+    /// Writes a frame into an empty buffer. After an error there is part of it.
+    fn write_about<P: Payload + ?Sized>(
         &mut self,
+        out: &mut BytesMut,
         about: About<'_>,
         payload: &P,
-    ) -> Result<(ShortText, Bytes), serde_json::Error> {
+    ) -> Result<(ShortText, Notes), serde_json::Error> {
         let id = self.mint("msg");
-        let frame = encode(&self.header(&id, about), payload)?;
-        Ok((id, frame))
+        let notes = write_frame(out, &self.header(&id, about), payload)?;
+        Ok((id, notes))
     }
 
     fn header<'a>(&'a self, id: &'a ShortText, about: About<'a>) -> Header<'a> {
@@ -216,6 +333,7 @@ impl Shared {
     pub(super) fn cut(&mut self) {
         self.heartbeat.stop();
         self.violations.reset();
+        self.began = None;
         self.outbox.keep_farewell();
         for timer in [Timer::Handshake, Timer::Close] {
             self.timers.set(timer, None);

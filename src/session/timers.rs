@@ -49,6 +49,7 @@ impl Timers {
         Timers([Instant::MAX; Timer::ALL.len()])
     }
 
+    #[inline]
     pub(super) fn set(&mut self, timer: Timer, at: Option<Instant>) {
         if let Some(slot) = self.0.get_mut(timer as usize) {
             *slot = at.unwrap_or(Instant::MAX);
@@ -68,7 +69,15 @@ impl Timers {
     }
 
     pub(super) fn earliest(&self) -> Option<(Instant, Timer)> {
-        let earliest = self.0.iter().copied().zip(Timer::ALL).min()?;
-        (earliest.0 != Instant::MAX).then_some(earliest)
+        let at = self.earliest_at()?;
+        let first = self.0.iter().position(|set| *set == at)?;
+        Some((at, *Timer::ALL.get(first)?))
+    }
+
+    /// Asked for after every call: without the name it costs less.
+    #[inline]
+    pub(super) fn earliest_at(&self) -> Option<Instant> {
+        let earliest = self.0.iter().fold(Instant::MAX, |earliest, at| earliest.min(*at));
+        (earliest != Instant::MAX).then_some(earliest)
     }
 }

@@ -1,11 +1,10 @@
 //! Header and payload → frame, in the field order of the draft.
 
-use alloc::vec::Vec;
-
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use super::id::TraceId;
+use super::json::{JsonWriter, Notes, append_integer, append_string};
 use super::message::MessageType;
 
 /// The header of a frame to be sent, without what is fixed.
@@ -52,70 +51,81 @@ impl<'a> Header<'a> {
 /// When the payload cannot be written as JSON: a `Serialize` of the caller's own failed, or a map has keys that
 /// are no strings.
 pub fn encode<P: Serialize + ?Sized>(header: &Header<'_>, payload: &P) -> Result<Bytes, serde_json::Error> {
-    let mut out = Vec::with_capacity(256);
-    write_header(&mut out, header);
-    append_payload(&mut out, payload)?;
-    out.push(b'}');
-    // Cut to its length: events are kept for replay.
-    Ok(Bytes::from(out.into_boxed_slice()))
+    let mut out = BytesMut::with_capacity(512);
+    write_frame(&mut out, header, payload)?;
+    // Cut to its length.
+    Ok(Bytes::copy_from_slice(&out))
 }
 
-/// A payload as [`encode`] writes it, for several frames.
-pub(crate) fn encode_payload<P: Serialize + ?Sized>(payload: &P) -> Result<Bytes, serde_json::Error> {
-    let mut out = Vec::with_capacity(128);
-    append_payload(&mut out, payload)?;
-    Ok(Bytes::from(out))
+/// Appends what [`encode`] gives. After an error there is part of it.
+pub(crate) fn write_frame<P: Payload + ?Sized>(
+    out: &mut BytesMut,
+    header: &Header<'_>,
+    payload: &P,
+) -> Result<Notes, serde_json::Error> {
+    write_header(out, header);
+    let notes = payload.write_to(out)?;
+    out.put_u8(b'}');
+    Ok(notes)
 }
 
-/// What [`encode`] writes, around a payload that was written before.
-pub(crate) fn encode_around(header: &Header<'_>, payload: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(frame_len(header, payload.len()));
-    write_header(&mut out, header);
+/// The same around a payload that was written before.
+pub(crate) fn write_around(out: &mut BytesMut, header: &Header<'_>, payload: &[u8]) {
+    write_header(out, header);
     out.extend_from_slice(payload);
-    out.push(b'}');
-    Bytes::from(out.into_boxed_slice())
+    out.put_u8(b'}');
 }
 
-/// The length of a frame, where no id needs an escape: then it is written without a second allocation.
-fn frame_len(header: &Header<'_>, payload_len: usize) -> usize {
-    let quoted = |name_len: usize, text: &str| name_len + 2 + text.len();
-    let digits = |seq: u64| seq.checked_ilog10().unwrap_or(0) as usize + 1;
-    let fixed = 41 + quoted(0, header.id) + header.message.name().len();
-    let session_id = header.session_id.map_or(0, |id| quoted(14, id));
-    let trace_id = header.trace_id.map_or(0, |_| 46);
-    let job_id = header.job_id.map_or(0, |id| quoted(10, id));
-    let event_seq = header.event_seq.map_or(0, |seq| 13 + digits(seq));
-    fixed + session_id + trace_id + job_id + event_seq + payload_len
+/// The payload of a frame: whatever serializes, and [an event's](super::EventPayload).
+pub(crate) trait Payload {
+    /// Appends the payload, on one line (D38).
+    fn write_to(&self, out: &mut BytesMut) -> Result<Notes, serde_json::Error>;
 }
 
-/// Appends the payload, on one line.
-fn append_payload<P: Serialize + ?Sized>(out: &mut Vec<u8>, payload: &P) -> Result<(), serde_json::Error> {
-    let start = out.len();
-    write_json(out, payload)?;
-    if breaks_lines(out.get(start..).unwrap_or_default()) {
-        let payload = out.split_off(start);
-        append_on_one_line(out, &payload);
+impl<P: Serialize + ?Sized> Payload for P {
+    fn write_to(&self, out: &mut BytesMut) -> Result<Notes, serde_json::Error> {
+        let start = out.len();
+        let notes = JsonWriter::write(out, self)?;
+        if notes.may_break {
+            put_on_one_line(out, start);
+        }
+        Ok(notes)
     }
-    Ok(())
 }
 
-/// Without std, serde_json writes to no buffer but its own.
-fn write_json<P: Serialize + ?Sized>(out: &mut Vec<u8>, payload: &P) -> Result<(), serde_json::Error> {
-    #[cfg(feature = "std")]
-    return payload.serialize(&mut serde_json::Serializer::new(out));
-    #[cfg(not(feature = "std"))]
-    return serde_json::to_vec(payload).map(|payload| out.extend_from_slice(&payload));
+/// What was appended behind `start` is written once more, on one line.
+#[cold]
+pub(super) fn put_on_one_line(out: &mut BytesMut, start: usize) {
+    let json = out.get(start..).unwrap_or_default().to_vec();
+    out.truncate(start);
+    append_on_one_line(out, &json);
 }
 
-fn write_header(out: &mut Vec<u8>, header: &Header<'_>) {
+pub(super) const EVENT_SEQ: &[u8] = b",\"event_seq\":";
+pub(super) const PAYLOAD: &[u8] = b",\"payload\":";
+
+fn write_header(out: &mut BytesMut, header: &Header<'_>) {
+    write_to_id(out, header.id);
+    write_from_type(out, header);
+    if let Some(event_seq) = header.event_seq {
+        out.extend_from_slice(EVENT_SEQ);
+        append_integer(out, event_seq);
+    }
+    out.extend_from_slice(PAYLOAD);
+}
+
+pub(super) fn write_to_id(out: &mut BytesMut, id: &str) {
     out.extend_from_slice(b"{\"arcp\":\"1.1\",\"id\":");
-    append_string(out, header.id);
+    append_id(out, id);
+}
+
+pub(super) fn write_from_type(out: &mut BytesMut, header: &Header<'_>) {
     out.extend_from_slice(b",\"type\":\"");
     out.extend_from_slice(header.message.name().as_bytes());
-    out.push(b'"');
+    out.put_u8(b'"');
     if let Some(session_id) = header.session_id {
         out.extend_from_slice(b",\"session_id\":");
-        append_string(out, session_id);
+        append_id(out, session_id);
     }
     if let Some(trace_id) = header.trace_id {
         out.extend_from_slice(b",\"trace_id\":\"");
@@ -124,44 +134,20 @@ fn write_header(out: &mut Vec<u8>, header: &Header<'_>) {
             let digit = (bits >> (4 * place)) as u8 & 0xf;
             digit + if digit < 10 { b'0' } else { b'a' - 10 }
         }));
-        out.push(b'"');
+        out.put_u8(b'"');
     }
     if let Some(job_id) = header.job_id {
         out.extend_from_slice(b",\"job_id\":");
-        append_string(out, job_id);
+        append_id(out, job_id);
     }
-    if let Some(event_seq) = header.event_seq {
-        out.extend_from_slice(b",\"event_seq\":");
-        append_integer(out, event_seq);
-    }
-    out.extend_from_slice(b",\"payload\":");
 }
 
-/// Appends a JSON string. Ids are the application's and the peer's: anything may be in them.
-fn append_string(out: &mut Vec<u8>, text: &str) {
-    let plain = text.bytes().all(|b| matches!(b, 0x20..=0x7e) && b != b'"' && b != b'\\');
-    if plain {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-        return;
+/// Appends an id, on one line. Ids are the application's and the peer's: anything may be in them.
+fn append_id(out: &mut BytesMut, id: &str) {
+    let start = out.len();
+    if append_string(out, id) {
+        put_on_one_line(out, start);
     }
-    let quoted = serde_json::to_vec(text).unwrap_or_else(|_| b"\"\"".to_vec());
-    append_on_one_line(out, &quoted);
-}
-
-fn append_integer(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut from = digits.len();
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + (value % 10) as u8;
-        value /= 10;
-        from -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(from..).unwrap_or_default());
 }
 
 /// The first two bytes of U+2028 and U+2029 in UTF-8; the third is 0xa8 or 0xa9.
@@ -169,12 +155,16 @@ const SEPARATOR: &[u8] = b"\xe2\x80";
 
 /// Whether a reader somewhere would split a line within this JSON.
 pub(crate) fn breaks_lines(json: &[u8]) -> bool {
-    memchr::memchr2(b'\n', b'\r', json).is_some()
-        || memchr::memmem::find_iter(json, SEPARATOR).any(|at| matches!(json.get(at + 2), Some(0xa8 | 0xa9)))
+    memchr::memchr2(b'\n', b'\r', json).is_some() || has_separator(json)
+}
+
+/// Whether there is a U+2028 or U+2029.
+pub(super) fn has_separator(text: &[u8]) -> bool {
+    memchr::memmem::find_iter(text, SEPARATOR).any(|at| matches!(text.get(at + 2), Some(0xa8 | 0xa9)))
 }
 
 /// Appends the JSON without line ends between its tokens, and with separators in strings escaped.
-fn append_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
+fn append_on_one_line(out: &mut BytesMut, json: &[u8]) {
     let mut in_string = false;
     let mut escaped = false;
     let mut rest = json;
@@ -183,7 +173,7 @@ fn append_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
         if !in_string {
             in_string = byte == b'"';
             if !byte.is_ascii_whitespace() {
-                out.push(byte);
+                out.put_u8(byte);
             }
             continue;
         }
@@ -197,7 +187,7 @@ fn append_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
             _ => {}
         }
         escaped = byte == b'\\' && !escaped;
-        out.push(byte);
+        out.put_u8(byte);
     }
 }
 
@@ -234,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_written_before_makes_the_same_frame_in_one_piece() {
+    fn a_payload_written_before_makes_the_same_frame() {
         let event = Header {
             session_id: Some("sess_1"),
             trace_id: TraceId::parse("4bf92f3577b34da6a3ce929d0e0e4736"),
@@ -242,11 +232,11 @@ mod tests {
             event_seq: Some(1_000),
             ..Header::new("msg_1", MessageType::JobEvent)
         };
-        let payload = encode_payload(&RawJson::empty_object()).unwrap();
+        let payload = b"{}";
         for header in [event, Header { event_seq: Some(999), ..event }, Header::new("m", MessageType::SessionBye)] {
-            let frame = encode_around(&header, &payload);
+            let mut frame = BytesMut::new();
+            write_around(&mut frame, &header, payload);
             assert_eq!(frame, encode(&header, &RawJson::empty_object()).unwrap());
-            assert_eq!(frame.len(), frame_len(&header, payload.len()));
         }
     }
 

@@ -12,8 +12,10 @@ use serde_json::value::RawValue;
 
 use super::frame_fault::{FrameFault, MalformedFrame};
 use super::id::{JobId, SessionId, TraceId};
+use super::job_event::{feature_of_kind, kind};
 use super::message::MessageType;
 use super::scan::{self, Head};
+use crate::feature::Feature;
 
 /// A handle on one validated frame (§5): cheap to clone, `Send + 'static`, and it keeps the frame's bytes
 /// untouched, unknown members included.
@@ -168,6 +170,29 @@ impl Envelope {
             (_, 0) => b"{}",
             (start, end) => self.frame.get(start as usize..end as usize).unwrap_or(b"{}"),
         }
+    }
+
+    /// Whether it is meant for that session, which it need not name (D16). Nothing is read as text for it.
+    #[inline]
+    pub(crate) fn is_for_session(&self, id: Option<&str>) -> bool {
+        let named = self.head.session_id;
+        named.is_absent() || id.is_some_and(|id| named.says(id.as_bytes(), &self.frame))
+    }
+
+    /// Whether it is about that job.
+    #[inline]
+    pub(crate) fn is_of_job(&self, id: &str) -> bool {
+        !self.head.job_id.is_absent() && self.head.job_id.says(id.as_bytes(), &self.frame)
+    }
+
+    /// The feature that an event of its kind needs.
+    pub(crate) fn feature_of_kind(&self) -> Option<Feature> {
+        let kind = self.head.event_kind;
+        if kind.is_absent() {
+            return None;
+        }
+        let gated = [kind::PROGRESS, kind::RESULT_CHUNK];
+        gated.into_iter().find(|name| kind.says(name.as_bytes(), &self.frame)).and_then(feature_of_kind)
     }
 
     /// The `body` member of the payload as a `T`; absent and null read as `{}`.

@@ -9,10 +9,12 @@
 mod code;
 mod encode;
 mod envelope;
+mod event_head;
 mod frame_fault;
 mod id;
 mod job;
 pub mod job_event;
+mod json;
 mod lease;
 mod listing;
 mod message;
@@ -24,14 +26,16 @@ mod session;
 pub use code::{ErrorCode, WireError};
 pub(crate) use encode::breaks_lines;
 pub use encode::{Header, encode};
-pub(crate) use encode::{encode_around, encode_payload};
+pub(crate) use encode::{Payload, write_around, write_frame};
 pub use envelope::{Envelope, PayloadError};
+pub(crate) use event_head::{EventHead, EventMark, EventPayload, end_payload, payload_around, write_body};
 pub use frame_fault::{FrameFault, HeaderField, MalformedFrame};
 pub use id::{JobId, Principal, ResultId, SessionId, TraceId};
 pub use job::{
     JobAccepted, JobCancel, JobCancelled, JobError, JobResult, JobSubmit, JobSubscribe, JobSubscribed, JobUnsubscribe,
 };
 pub use job_event::JobEvent;
+pub(crate) use json::Notes;
 pub use lease::{Budget, Credential, Lease, LeaseConstraints};
 pub use listing::{JobEntry, JobFilter, JobPage, JobQuery, JobStatus, Jobs};
 pub use message::{MessageType, Sender};

@@ -35,8 +35,14 @@ impl Report {
     /// What the session tells. A failed request is told by [`refused`](Report::refused), together with the command.
     pub fn event(&mut self, event: &ClientEvent) {
         match event {
-            ClientEvent::Connected(info) => self.session("connected", info),
-            ClientEvent::Resumed(info) => self.session("resumed", info),
+            ClientEvent::Connected(info) => self.connected(info),
+            ClientEvent::Resumed(info) => {
+                self.lines
+                    .begin("resumed")
+                    .field("session_id", &info.session_id)
+                    .field("features", &info.features)
+                    .end();
+            }
             ClientEvent::Accepted { accepted, .. } => self.accepted(accepted),
             ClientEvent::Event(delivery) => self.delivery(delivery),
             ClientEvent::Finished { delivery, result } => self.finished(delivery, result),
@@ -125,16 +131,22 @@ impl Report {
         }
     }
 
-    fn session(&mut self, ev: &str, info: &SessionInfo) {
+    /// What the first welcome said of the runtime has not changed.
+    fn resumed(&mut self, info: &SessionInfo) {
+        self.bars.end_notice();
+        self.lines.begin("resumed").field("session_id", &info.session_id).field("features", &info.features).end();
+    }
+
+    fn connected(&mut self, info: &SessionInfo) {
         self.bars.end_notice();
         self.lines
-            .begin(ev)
+            .begin("connected")
             .field("session_id", &info.session_id)
             .field("runtime", &info.runtime)
             .field("agents", &info.agents)
             .field("features", &info.features)
             .field("heartbeat_interval_sec", &info.heartbeat_interval.map(|interval| interval.as_secs()))
-            .field("resume_window_sec", &info.resume_window.as_secs_f64())
+            .field("resume_window_sec", &info.resume_window.as_secs())
             .end();
     }
 

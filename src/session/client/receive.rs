@@ -14,7 +14,6 @@ use super::super::{Session, bad_payload};
 use super::Client;
 use crate::feature::Feature;
 use crate::time::Now;
-use crate::wire::job_event::feature_of_kind;
 use crate::wire::{
     Bye, Envelope, ErrorCode, JobAccepted, JobCancelled, JobEntry, JobError, JobId, JobPage, JobResult, JobSubscribed,
     Jobs, MessageType, PayloadError, Sender, SessionError, WireError,
@@ -136,9 +135,7 @@ impl Session<Client> {
     }
 
     fn deliver_event(&mut self, seq: Option<u64>, envelope: Envelope) {
-        let kind = envelope.event_kind();
-        let missing =
-            kind.as_deref().and_then(feature_of_kind).filter(|feature| !self.shared.features.contains(*feature));
+        let missing = envelope.feature_of_kind().filter(|feature| !self.shared.features.contains(*feature));
         if let Some(feature) = missing {
             self.tolerate(ProtocolError::NotNegotiated(feature), envelope.id().as_deref());
         }
@@ -159,6 +156,9 @@ impl Session<Client> {
     }
 
     fn heard_of_job(&mut self, envelope: &Envelope) {
+        if self.role.requests.last_live().is_some_and(|job| envelope.is_of_job(job)) {
+            return;
+        }
         if let Some(job) = envelope.job_id() {
             self.role.requests.job_lives(&job, self.role.config.limits.live_jobs);
         }

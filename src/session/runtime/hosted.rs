@@ -23,6 +23,12 @@ impl Session<Runtime> {
         }
     }
 
+    /// Whether [`poll_held`](Session::poll_held) would give nothing.
+    #[inline]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
     /// The application has what cost so much.
     pub(crate) fn release(&mut self, cost: usize) {
         self.inbox.release(cost);
@@ -40,6 +46,7 @@ impl Session<Runtime> {
     }
 
     /// Whether `poll_transmit` would give something.
+    #[inline]
     pub(crate) fn has_frames(&self) -> bool {
         if !self.phase().is_attached() {
             return self.shared.outbox.has_farewell();

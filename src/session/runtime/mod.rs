@@ -127,6 +127,7 @@ impl Session<Runtime> {
     }
 
     /// The last event that may be sent for now; while closing, what was emitted later is not sent.
+    #[inline]
     fn last_to_send(&self) -> u64 {
         let last = self.role.closing.as_ref().map_or(u64::MAX, |closing| closing.last);
         last.min(self.role.window.highest()).min(self.role.hold_after)
@@ -137,6 +138,7 @@ impl Session<Runtime> {
     }
 
     /// While closing: once only the farewell is left, the transport is done with.
+    #[inline]
     fn settle(&mut self, now: Now) {
         if let Some(closing) = &self.role.closing
             && !self.shared.outbox.has_control()

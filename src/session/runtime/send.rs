@@ -1,6 +1,6 @@
 //! How a runtime emits what happens in jobs: features first, then the window, then the ring (D19, D26, D33).
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use serde::Serialize;
 
 use super::super::Session;
@@ -12,9 +12,11 @@ use super::super::replay::{Capacity, Evictable};
 use super::super::shared::{About, Shared};
 use super::Runtime;
 use crate::feature::Feature;
-use crate::time::{Now, Timestamp};
+use crate::time::Now;
 use crate::wire::job_event::{PHASE_BACK_PRESSURE, feature_of_kind, features_of_status, kind};
-use crate::wire::{ErrorCode, JobError, JobId, JobResult, JobStatus, MessageType, RawJson, SEQ_LIMIT, WireError};
+use crate::wire::{
+    ErrorCode, EventPayload, JobError, JobId, JobResult, JobStatus, MessageType, Payload, RawJson, SEQ_LIMIT, WireError,
+};
 
 /// Why this session hears of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,21 +25,6 @@ pub enum Interest {
     Submitter,
     /// It subscribed to the job: its events never hold up anybody, the oldest goes instead (D19).
     Subscriber,
-}
-
-#[derive(Serialize)]
-pub(super) struct EventPayload<'a, B: ?Sized> {
-    pub(super) kind: &'a str,
-    pub(super) ts: Timestamp,
-    pub(super) body: &'a B,
-}
-
-/// Whether the body that [`EventPayload`] wrote is an object. Quotes within ids and kinds are escaped, so the first such
-/// text is the member itself.
-pub(super) fn has_object_body(frame: &[u8]) -> bool {
-    const MEMBER: &[u8] = b"\",\"body\":";
-    let body = memchr::memmem::find(frame, MEMBER).map(|at| at + MEMBER.len());
-    body.and_then(|at| frame.get(at)) == Some(&b'{')
 }
 
 /// The end of a job as a client takes it.
@@ -69,6 +56,9 @@ pub(super) fn complete_error(error: &mut JobError) -> Result<(), SendError> {
     error.retryable = error.code.retryable();
     Ok(())
 }
+
+/// Of an event's frame, where nothing is known of it.
+const USUAL_LEN: usize = 400;
 
 #[derive(Serialize)]
 struct BackPressureBody<'a> {
@@ -146,7 +136,10 @@ impl Session<Runtime> {
             return Err(SendError::FeatureNotNegotiated(missing));
         }
         let payload = EventPayload { kind, ts: now.wall, body };
-        self.record(now, interest, job, MessageType::JobEvent, &payload)
+        let about = About::new(MessageType::JobEvent, Some(job.as_str()));
+        self.record_with(now, interest, about, USUAL_LEN, |shared, out, about, limit| {
+            shared.write_event(out, about, &payload, limit)
+        })
     }
 
     /// [`send_result`](Session::send_result) with the reason why this session hears of the job.
@@ -213,10 +206,12 @@ impl Session<Runtime> {
         Ok(needed.iter().find(missing))
     }
 
+    #[inline]
     fn capacity(&self) -> Capacity {
         Capacity { events: self.role.config.replay_events.max(1), bytes: self.role.config.replay_bytes }
     }
 
+    #[inline]
     fn evictable(&self, interest: Interest) -> Evictable {
         match (interest, self.role.config.overflow) {
             _ if self.role.window_is_over => Evictable::Nothing,
@@ -226,7 +221,7 @@ impl Session<Runtime> {
         }
     }
 
-    fn record<P: Serialize>(
+    fn record<P: Payload>(
         &mut self,
         now: Now,
         interest: Interest,
@@ -234,22 +229,21 @@ impl Session<Runtime> {
         message: MessageType,
         payload: &P,
     ) -> Result<u64, SendError> {
-        self.record_with(now, interest, About::new(message, Some(job.as_str())), |shared, about, limit| {
-            let (_, frame) = shared.checked_frame(about, payload, limit)?;
-            if message == MessageType::JobEvent && !has_object_body(&frame) {
-                return Err(Unsendable::Invalid("an event's body is an object"));
-            }
-            Ok(frame)
+        let about = About::new(message, Some(job.as_str()));
+        self.record_with(now, interest, about, USUAL_LEN, |shared, out, about, limit| {
+            shared.write_checked(out, about, payload, limit)
         })
     }
 
-    /// Records the frame that `encode` makes for the next place in the sequence.
+    /// Records the frame that `write` puts into an empty buffer for the next place in the sequence; of the length that is
+    /// expected, it is written without an allocation for the most part.
     pub(super) fn record_with(
         &mut self,
         now: Now,
         interest: Interest,
         about: About<'_>,
-        encode: impl FnOnce(&mut Shared, About<'_>, usize) -> Result<Bytes, Unsendable>,
+        expected: usize,
+        write: impl FnOnce(&mut Shared, &mut BytesMut, About<'_>, usize) -> Result<(), Unsendable>,
     ) -> Result<u64, SendError> {
         if self.phase() == Phase::Closed {
             return Err(SendError::Closed);
@@ -259,9 +253,14 @@ impl Session<Runtime> {
             return Err(SendError::Invalid("the session's sequence is used up"));
         }
         let limit = self.role.config.limits.max_frame.min(self.role.config.replay_bytes);
-        let frame = encode(&mut self.shared, About { event_seq: Some(seq), ..about }, limit)?;
-        self.make_room(frame.len(), interest)?;
-        self.role.window.push(frame);
+        let buffer = self.role.window.open(expected);
+        let written = write(&mut self.shared, buffer, About { event_seq: Some(seq), ..about }, limit);
+        let len = self.role.window.opened_len();
+        if let Err(error) = written.map_err(SendError::from).and_then(|()| self.make_room(len, interest)) {
+            self.role.window.discard();
+            return Err(error);
+        }
+        self.role.window.close();
         self.press(now, about.job_id.unwrap_or_default(), about.message != MessageType::JobEvent);
         self.follow_eviction(now);
         self.judge_writable();
@@ -269,6 +268,7 @@ impl Session<Runtime> {
         Ok(seq)
     }
 
+    #[inline]
     fn make_room(&mut self, len: usize, interest: Interest) -> Result<(), SendError> {
         let capacity = self.capacity();
         if self.role.window.fits(len, self.evictable(interest), capacity) {
@@ -285,6 +285,7 @@ impl Session<Runtime> {
     }
 
     /// What was evicted unsent is missed by the present transport, which must not see the hole (D27).
+    #[inline]
     fn follow_eviction(&mut self, now: Now) {
         if !self.role.window.is_overrun() {
             return;
@@ -298,6 +299,7 @@ impl Session<Runtime> {
     }
 
     /// Tells `Writable` once what was refused fits and half is free (D19).
+    #[inline]
     pub(super) fn judge_writable(&mut self) {
         let len = self.role.refused;
         if len == 0 {
@@ -313,6 +315,7 @@ impl Session<Runtime> {
     }
 
     /// An event was recorded: signals, where the client falls behind by it (D26).
+    #[inline]
     fn press(&mut self, now: Now, job: &str, is_terminal: bool) {
         if self.phase() != Phase::Open || !self.shared.features.contains(Feature::Ack) {
             return;
@@ -329,8 +332,9 @@ impl Session<Runtime> {
             let payload = EventPayload { kind: kind::STATUS, ts: now.wall, body: &body };
             let seq = self.role.window.highest() + 1;
             let about = About { event_seq: Some(seq), ..About::new(MessageType::JobEvent, Some(job)) };
-            let frame = self.shared.frame_about(about, &payload);
-            self.role.window.push(frame);
+            // Its payload is one of ours, which can always be written.
+            let _ = self.shared.write_event(self.role.window.open(USUAL_LEN), about, &payload, usize::MAX);
+            self.role.window.close();
         }
     }
 

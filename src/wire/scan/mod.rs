@@ -8,6 +8,7 @@ mod string;
 mod text;
 
 use cursor::{Cursor, Stop};
+pub(crate) use string::{first_stop, is_plain_ascii_text};
 pub(crate) use text::Text;
 
 use super::frame_fault::{FrameFault, HeaderField};

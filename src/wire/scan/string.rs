@@ -50,9 +50,52 @@ pub(super) fn is_letter_of_escape(byte: u8) -> bool {
     LETTERS.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
+/// Whether a string can go on over the whole text, and all of it is ASCII.
+#[inline]
+pub(crate) fn is_plain_ascii_text(text: &[u8]) -> bool {
+    let mark = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        stops(word) | word & TOPS
+    };
+    // The last of them is looked at with what is before it, where there is less left.
+    if let Some(last) = text.last_chunk::<BLOCK>() {
+        text.as_chunks::<BLOCK>().0.iter().all(is_plain_ascii) && is_plain_ascii(last)
+    } else if let Some(last) = text.last_chunk::<8>() {
+        text.as_chunks::<8>().0.iter().fold(mark(last), |marks, word| marks | mark(word)) == 0
+    } else {
+        mark(&short(text)) == 0
+    }
+}
+
+/// A text of less than eight bytes, some of them more than once or with others behind them that go on.
+#[inline(always)]
+fn short(text: &[u8]) -> [u8; 8] {
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some([a, b, c, d]), Some([e, f, g, h])) => [*a, *b, *c, *d, *e, *f, *g, *h],
+        _ => match *text {
+            [a, b, c] => [a, b, c, c, c, c, c, c],
+            [a, b] => [a, b, b, b, b, b, b, b],
+            [a] => [a; 8],
+            _ => [b' '; 8],
+        },
+    }
+}
+
+/// The first byte at which a string cannot simply go on, what is before it and what is behind it.
+pub(crate) fn first_stop(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
+    let (words, _) = text.as_chunks::<8>();
+    let clean = words.iter().take_while(|word| stops(u64::from_le_bytes(**word)) == 0).count() * 8;
+    let is_stop = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    let at = clean + text.get(clean..)?.iter().position(is_stop)?;
+    let (plain, rest) = text.split_at_checked(at)?;
+    let (stop, after) = rest.split_first()?;
+    Some((plain, *stop, after))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn is_stop(byte: u8) -> bool {
         byte < 0x20 || byte == b'"' || byte == b'\\'
@@ -76,6 +119,28 @@ mod tests {
                     block[at] = byte;
                     assert_eq!(is_plain(&block), !is_stop(byte));
                     assert_eq!(is_plain_ascii(&block), !is_stop(byte) && block.is_ascii());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_plain_up_to_each_byte_that_stops_a_string() {
+        for len in 0..150 {
+            let text = vec![b'a'; len];
+            assert!(is_plain_ascii_text(&text));
+            assert_eq!(first_stop(&text), None);
+            for at in 0..len {
+                for byte in [0, 0x1f, b'"', b'\\', 0x80, 0xe2, 0xff, b'!', b' ', 0x7f] {
+                    let mut text = text.clone();
+                    text[at] = byte;
+                    assert_eq!(
+                        is_plain_ascii_text(&text),
+                        byte.is_ascii() && !is_stop(byte),
+                        "{byte} at {at} of {len}"
+                    );
+                    let found = first_stop(&text).map(|(plain, stop, after)| (plain.len(), stop, after.len()));
+                    assert_eq!(found, is_stop(byte).then_some((at, byte, len - at - 1)));
                 }
             }
         }

@@ -83,7 +83,7 @@ impl Text {
 
     /// Whether the string says `text`.
     #[inline(always)]
-    pub(super) fn says(self, text: &[u8], frame: &[u8]) -> bool {
+    pub(crate) fn says(self, text: &[u8], frame: &[u8]) -> bool {
         if self.is_plain() { self.raw(frame) == Some(text) } else { self.says_unescaped(text, frame) }
     }
 
