@@ -92,11 +92,10 @@ impl Server {
             // 2. Time passes, jobs work, events are attended to.
             self.host.turn(self.clock.now());
 
-            // 3. Send what there is to send. Once it is done with, the writer finishes what it has, and tells.
+            // 3. Send what there is to send, and close what is done with.
             self.send();
             if self.host.endpoint.poll_close().is_some() {
-                self.lines = None;
-                self.ends_at = self.ends_at.or(Some(self.clock.now().mono + GOODBYE));
+                self.finish();
             }
 
             // 4. Read on where there is room for more.
