@@ -48,10 +48,11 @@ fn submits_that_cannot_be_carried_out_are_refused(wire: Wire) {
     assert_eq!(code("nobody", json!({})), ErrorCode::AgentNotAvailable);
     assert_eq!(code("demo@9.9.9", json!({})), ErrorCode::AgentVersionNotAvailable);
     assert_eq!(code("chatty", json!({"n": -1})), ErrorCode::InvalidRequest);
-    assert_eq!(code("chatty", json!({"m": 1})), ErrorCode::InvalidRequest);
+    assert_eq!(code("sleeper", json!("for a while")), ErrorCode::InvalidRequest);
     assert_eq!(code("streamer", json!({"size": 1})), ErrorCode::InvalidRequest);
     assert_eq!(code("failer", json!({"code": "NO_SUCH_CODE"})), ErrorCode::InvalidRequest);
-    assert_eq!(client.run("echo", &json!("and goes on")).result.unwrap().text(), r#""and goes on""#);
+    // D6: what it does not know is nothing to an agent.
+    assert_eq!(client.run("chatty", &json!({"n": 1, "m": 2})).result.unwrap().text(), r#"{"events":1}"#);
     client.bye();
 }
 
