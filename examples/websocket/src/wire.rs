@@ -31,15 +31,16 @@ impl Wire {
         Wire { socket, max_frame, complaint: None }
     }
 
-    /// Sends what there is to send, as far as the socket takes it, and feeds in what comes: returns once something did.
-    /// Dropped before that, it has lost nothing.
+    /// Sends what there is to send, as far as the socket takes it, and feeds in what comes: returns once it did either, for
+    /// both may have moved the session's deadline. Dropped before that, it has lost nothing.
     pub async fn exchange(&mut self, clock: &Clock, session: &mut Session<Client>) {
         poll_fn(|cx| {
-            if let Poll::Ready(Err(_)) = self.poll_send(cx, clock, session) {
+            let mut has_sent = false;
+            if let Poll::Ready(Err(_)) = self.poll_send(cx, clock, session, &mut has_sent) {
                 session.handle_disconnect(clock.now());
                 return Poll::Ready(());
             }
-            self.poll_receive(cx, clock, session)
+            if has_sent { Poll::Ready(()) } else { self.poll_receive(cx, clock, session) }
         })
         .await;
     }
@@ -52,7 +53,7 @@ impl Wire {
         close: Option<CloseFrame>,
     ) -> Result<(), Error> {
         let Some(close) = self.complaint.take().or(close) else { return Ok(()) };
-        poll_fn(|cx| self.poll_send(cx, clock, session)).await?;
+        poll_fn(|cx| self.poll_send(cx, clock, session, &mut false)).await?;
         self.socket.close(Some(close)).await?;
         // Until the runtime closes, too.
         while poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await.transpose()?.is_some() {}
@@ -65,11 +66,13 @@ impl Wire {
         cx: &mut Context<'_>,
         clock: &Clock,
         session: &mut Session<Client>,
+        has_sent: &mut bool,
     ) -> Poll<Result<(), Error>> {
         let mut socket = Pin::new(&mut self.socket);
         loop {
             ready!(socket.as_mut().poll_ready(cx))?;
             let Some(message) = session.poll_transmit(clock.now()) else { break };
+            *has_sent = true;
             // As a frame: a session's messages are UTF-8, and need not be searched for what is not.
             let frame = Frame::message(message, OpCode::Data(Data::Text), true);
             socket.as_mut().start_send(Message::Frame(frame))?;
