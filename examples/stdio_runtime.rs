@@ -95,7 +95,7 @@ impl Server {
             // 2. Time passes, jobs work, events are attended to.
             self.host.turn(self.clock.now());
 
-            // 3. Send what there is to send. Once it is done with, the writer finishes what it has, and tells.
+            // 3. Send what there is to send, and close what is done with.
             has_sent = self.send();
             if self.host.endpoint.poll_close().is_some() {
                 self.finish();

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use arcp_proto::CloseReason;
+use arcp_proto::wire::JobQuery;
 use serde_json::json;
 
 use crate::client::{Client, config};
@@ -12,8 +13,11 @@ use crate::server::{Server, Wire};
 
 over_each_wire! {
     a14_everybody_is_told_goodbye_in_mid_stream
+    a14_a_runtime_ends_with_its_standard_input
     a13_whoever_says_goodbye_is_answered
 }
+
+over_all_wires_at_once! { a14_nobody_keeps_a_runtime_from_ending }
 
 fn told_goodbye() -> CloseReason {
     CloseReason::PeerClosed { reason: Some("shutdown".to_owned()) }
@@ -46,24 +50,17 @@ fn a14_everybody_is_told_goodbye_in_mid_stream(wire: Wire) {
     assert_eq!(server.ended(Duration::from_secs(5)).code(), Some(0));
 }
 
-/// Both wires at once: what is to be seen is that ten seconds are enough.
-#[test]
-fn a14_nobody_keeps_a_runtime_from_ending() {
-    thread::scope(|scope| {
-        for wire in [Wire::Lines, Wire::WebSocket] {
-            scope.spawn(move || {
-                let mut server = Server::start(wire, &[]);
-                let mut deaf = Client::connect(server.connect(), config("deaf"));
-                deaf.submit("chatty", &json!({"n": 10_000_000, "pad": 1_000}));
-                // Far more than the kernel takes for somebody.
-                let mut observer = Client::connect(server.connect(), config("deaf"));
-                while observer.list(&Default::default()).jobs[0].last_event_seq < 8_000 {}
-                server.process.terminate();
-                assert_eq!(observer.closed(), told_goodbye());
-                assert_eq!(server.ended(Duration::from_secs(12)).code(), Some(0), "{wire:?}");
-            });
-        }
-    });
+fn a14_nobody_keeps_a_runtime_from_ending(wire: Wire) {
+    let mut server = Server::start(wire, &[]);
+    let mut deaf = Client::connect(server.connect(), config("deaf"));
+    deaf.submit("chatty", &json!({"n": 10_000_000, "pad": 1_000}));
+    // Far more than the kernel takes for somebody.
+    let mut observer = Client::connect(server.connect(), config("deaf"));
+    while observer.list(&JobQuery::default()).jobs[0].last_event_seq < 8_000 {}
+    server.process.terminate();
+    assert_eq!(observer.closed(), told_goodbye());
+    // Five seconds for what was said before the goodbye, five for the goodbye itself.
+    assert_eq!(server.ended(Duration::from_secs(12)).code(), Some(0));
 }
 
 fn a13_whoever_says_goodbye_is_answered(wire: Wire) {
@@ -79,14 +76,11 @@ fn a13_whoever_says_goodbye_is_answered(wire: Wire) {
 }
 
 /// The standard input is the runtime's hold on life, with `--until-eof`.
-#[test]
-fn a_runtime_ends_with_its_standard_input() {
-    for wire in [Wire::Lines, Wire::WebSocket] {
-        let mut server = Server::start(wire, &[]);
-        let mut client = Client::connect(server.connect(), config("alice"));
-        server.close_stdin();
-        assert_eq!(client.closed(), told_goodbye());
-        client.finds_both_clean();
-        assert_eq!(server.ended(Duration::from_secs(5)).code(), Some(0));
-    }
+fn a14_a_runtime_ends_with_its_standard_input(wire: Wire) {
+    let mut server = Server::start(wire, &[]);
+    let mut client = Client::connect(server.connect(), config("alice"));
+    server.close_stdin();
+    assert_eq!(client.closed(), told_goodbye());
+    client.finds_both_clean();
+    assert_eq!(server.ended(Duration::from_secs(5)).code(), Some(0));
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::peer::Peer;
 use crate::server::{Server, Wire};
 
-over_each_wire! { d22_whoever_falls_silent_is_lost_and_can_come_back }
+over_all_wires_at_once! { d22_whoever_falls_silent_is_lost_and_can_come_back }
 
 const FEATURES: &[&str] = &["heartbeat", "ack"];
 

@@ -15,6 +15,7 @@ over_each_wire! {
     d39_garbage_is_answered_and_the_session_lives
     d39_what_is_nested_too_deep_is_answered
     d43_too_much_garbage_ends_the_transport_and_not_the_session
+    d43_a_flood_waits_outside
     whoever_comes_and_goes_does_no_harm
 }
 
@@ -94,6 +95,25 @@ fn d43_too_much_garbage_ends_the_transport_and_not_the_session(wire: Wire) {
     let (messages, _) = peer.end();
     assert_eq!(messages.last().map(|last| &last["type"]), Some(&json!("session.error")), "{peer}");
     is_served(&mut Peer::resumed(server.connect(), &peer, "alice", FEATURES, 0));
+}
+
+/// Far more than the runtime can have attended to when the last of it is written.
+fn d43_a_flood_waits_outside(wire: Wire) {
+    const MESSAGES: u32 = 24 << 10;
+    let server = Server::start(wire, &[]);
+    let mut peer = Peer::welcomed(server.connect(), "alice", FEATURES);
+    #[cfg(target_os = "linux")]
+    let before = server.process.peak_memory();
+    let drop = json!({"arcp": "1.1", "type": "x-vendor.drop", "payload": {"text": "x".repeat(1_000)}}).to_string();
+    for _ in 0..MESSAGES {
+        peer.say_text(&drop);
+    }
+    is_served(&mut peer);
+    #[cfg(target_os = "linux")]
+    {
+        let more = server.process.peak_memory() - before;
+        assert!(more < 4 << 20, "{} KiB of a flood were let in", more >> 10);
+    }
 }
 
 fn whoever_comes_and_goes_does_no_harm(wire: Wire) {

@@ -23,6 +23,15 @@ macro_rules! over_each_wire {
     };
 }
 
+/// Makes one test of a scenario that waits for the programs' own timeouts: over all wires at once.
+macro_rules! over_all_wires_at_once {
+    ($($scenario:ident)*) => {
+        mod both {
+            $(#[test] fn $scenario() { $crate::server::Wire::all_at_once(super::$scenario); })*
+        }
+    };
+}
+
 mod agents;
 mod client;
 mod crowd;

@@ -16,10 +16,11 @@ over_each_wire! {
     a4_the_welcome_says_what_the_runtime_was_told
     a5_features_are_those_that_both_have
     d11_a_bad_token_is_refused_and_the_transport_closed
-    d9_whoever_says_nothing_is_turned_away
     d9_whoever_begins_with_anything_but_a_hello_is_turned_away
     d10_a_second_hello_ends_the_transport
 }
+
+over_all_wires_at_once! { d9_whoever_says_nothing_is_turned_away }
 
 fn a4_the_welcome_says_what_the_runtime_was_told(wire: Wire) {
     let server = Server::start(wire, &["--heartbeat", "7", "--resume-window", "77"]);

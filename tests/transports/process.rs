@@ -121,7 +121,11 @@ impl Process {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it still runs");
         let mut stats = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
         // The state stands behind the name, which stands in brackets.
-        stats.all(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')))
+        stats.all(|stat| {
+            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+            assert_ne!(state, Some('Z'), "it has ended");
+            state == Some('S')
+        })
     }
 }
 

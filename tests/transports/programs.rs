@@ -1,6 +1,7 @@
 //! The example programs as they are built from this source.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -25,12 +26,14 @@ pub(crate) fn web_socket() -> &'static Path {
 /// Builds, which is quick where the source has not changed, and tells what the programs are called and where they stand.
 fn build(what: &[&str]) -> BTreeMap<String, PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-        "build",
-        "--quiet",
-        "--message-format=json-render-diagnostics",
-    ]);
-    cargo.args(what);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).arg("build").args(what);
+    cargo.args(["--quiet", "--message-format=json-render-diagnostics"]);
+    // What is said of this package is not of the other: build scripts would take it for a change, each time.
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            cargo.env_remove(name);
+        }
+    }
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -15,10 +15,12 @@ use crate::transport::{Received, Transport};
 over_each_wire! {
     d14_a_session_goes_on_where_it_was_cut
     d15_the_new_transport_wins_over_one_that_still_stands
-    d14_when_the_window_is_over_so_is_the_session
+    d15_a_superseded_transport_is_read_to_its_end
     d14_nobody_resumes_with_what_is_not_theirs
     d18_jobs_go_on_while_nobody_is_there
 }
+
+over_all_wires_at_once! { d14_when_the_window_is_over_so_is_the_session }
 
 /// Reads a transport that was superseded to its end. Its last word says so.
 pub(crate) fn is_superseded(mut old: Box<dyn Transport>) {
@@ -65,6 +67,28 @@ fn d15_the_new_transport_wins_over_one_that_still_stands(wire: Wire) {
     is_superseded(half_open);
     client.ending(&job).expect("it ends well");
     client.bye();
+}
+
+/// A connection that is closed with something unread in it is reset, and what the other side had still to read is lost.
+fn d15_a_superseded_transport_is_read_to_its_end(wire: Wire) {
+    let server = Server::start(wire, &[]);
+    let mut old = Peer::welcomed(server.connect(), "alice", &[]);
+    // As much as the kernel takes for a client that does not read, and more than has reached it by then.
+    old.submit("chatty", json!({"n": 800, "pad": 1_000}));
+    #[cfg(target_os = "linux")]
+    server.process.stands_still();
+    let new = Peer::resumed(server.connect(), &old, "alice", &[], 0);
+    for _ in 0..200 {
+        old.say("x-vendor.late", json!({"text": "is anybody there? ".repeat(50)}));
+    }
+    #[cfg(target_os = "linux")]
+    server.process.stands_still();
+    let (messages, _) = old.end();
+    let (bye, events) = messages.split_last().expect("a last word");
+    assert_eq!((&bye["type"], &bye["payload"]["reason"]), (&json!("session.bye"), &json!("superseded")));
+    let seqs: Vec<_> = events.iter().map(|event| event["event_seq"].as_u64().expect("an event")).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    drop(new);
 }
 
 fn d14_when_the_window_is_over_so_is_the_session(wire: Wire) {

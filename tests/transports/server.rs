@@ -1,6 +1,7 @@
 //! A demo runtime for many clients, in a process of its own.
 
 use std::process::{ChildStdin, ExitStatus};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,6 +19,18 @@ pub(crate) enum Wire {
     /// Line ends, over TCP.
     Lines,
     WebSocket,
+}
+
+impl Wire {
+    /// Runs a scenario over each of them. A thread that fails is named like its wire.
+    pub(crate) fn all_at_once(scenario: fn(Wire)) {
+        thread::scope(|scope| {
+            for wire in [Wire::Lines, Wire::WebSocket] {
+                let name = thread::Builder::new().name(format!("{wire:?}"));
+                name.spawn_scoped(scope, move || scenario(wire)).expect("a thread");
+            }
+        });
+    }
 }
 
 pub(crate) struct Server {

@@ -7,6 +7,7 @@ use crate::server::{Server, Wire};
 
 over_each_wire! {
     d19_a_full_window_stops_the_job_until_it_is_half_empty
+    d19_without_acks_what_was_sent_makes_room
     d19_under_evict_nobody_waits
     d27_an_overrun_is_a_visible_loss
     d26_whoever_falls_behind_is_told_once
@@ -53,6 +54,15 @@ fn d19_a_full_window_stops_the_job_until_it_is_half_empty(wire: Wire) {
         ack(&mut again, seq - 1);
         let event = hear_event(&mut again, seq);
         assert_eq!(event["type"] == "job.result", seq == 31, "{again}");
+    }
+}
+
+fn d19_without_acks_what_was_sent_makes_room(wire: Wire) {
+    let server = Server::start(wire, &["--replay-events", "10"]);
+    let mut peer = Peer::welcomed(server.connect(), "alice", &[]);
+    peer.submit("chatty", json!({"n": 500}));
+    for seq in 1..=501 {
+        hear_event(&mut peer, seq);
     }
 }
 

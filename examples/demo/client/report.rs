@@ -36,13 +36,7 @@ impl Report {
     pub fn event(&mut self, event: &ClientEvent) {
         match event {
             ClientEvent::Connected(info) => self.connected(info),
-            ClientEvent::Resumed(info) => {
-                self.lines
-                    .begin("resumed")
-                    .field("session_id", &info.session_id)
-                    .field("features", &info.features)
-                    .end();
-            }
+            ClientEvent::Resumed(info) => self.resumed(info),
             ClientEvent::Accepted { accepted, .. } => self.accepted(accepted),
             ClientEvent::Event(delivery) => self.delivery(delivery),
             ClientEvent::Finished { delivery, result } => self.finished(delivery, result),
