@@ -238,7 +238,8 @@ pub struct RuntimeConfig {
     pub retention: Duration,
     /// Events that are kept for replay, at least one. 10 000 (D19).
     pub replay_events: usize,
-    /// Their bytes, together. 16 MiB (D19).
+    /// Their bytes, together. 16 MiB (D19). Beside them, what is free in the memory that they share takes at most 32 KiB and
+    /// an eighth of events over 8 KiB; nothing of that stays when the transport is lost.
     pub replay_bytes: usize,
     /// What happens to an event that does not fit.
     pub overflow: Overflow,

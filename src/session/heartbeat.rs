@@ -93,6 +93,10 @@ impl Heartbeat {
     /// 32nd of the interval is allowed for it.
     #[inline]
     pub(super) fn called(&mut self, previous: Instant, now: Instant) {
+        // As nearly always, and quickly seen.
+        if now <= self.ping_at {
+            return;
+        }
         let was_away = now.since(previous) > self.interval() && now > self.ping_at + self.interval() / 32;
         if self.is_on() && was_away && !self.graced {
             // After a long sleep one interval would lie in the past; it counts from now then.

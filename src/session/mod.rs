@@ -265,8 +265,11 @@ impl<R: Role> Session<R> {
     #[must_use]
     #[inline]
     pub fn wants_input(&self) -> bool {
+        if self.inbox.bytes() == 0 {
+            return true;
+        }
         let waiting = self.inbox.bytes().saturating_add(R::held_bytes(&self.role));
-        waiting < self.limits().inbound_bytes / 2 || self.inbox.bytes() == 0
+        waiting < self.limits().inbound_bytes / 2
     }
 }
 
