@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! cargo bench --bench event --no-run --message-format short
-//! for what in to_vec decode endpoint endpoint-ack session session-ack encode receive whole idle; do
+//! for what in to_vec decode endpoint endpoint-ack session session-of-two session-ack encode receive whole idle; do
 //!     valgrind --tool=callgrind --toggle-collect='*counted_*' target/release/deps/event-<hash> --once $what 20000
 //! done
 //! ```
@@ -267,6 +267,16 @@ fn counted_session_acked(emitter: &mut Emitter, count: u64) {
     }
 }
 
+/// Of two jobs in turn.
+#[inline(never)]
+fn counted_session_of_two(emitter: &mut Emitter, count: u64) {
+    let mut other = JobId::from("job_0000000000000002");
+    for _ in 0..count {
+        std::mem::swap(&mut emitter.job, &mut other);
+        black_box(emitter.event());
+    }
+}
+
 /// Into the replay buffer and no further.
 #[inline(never)]
 fn counted_encode(emitter: &mut Emitter, count: u64) {
@@ -332,6 +342,7 @@ fn run_once(what: &str, count: u64) {
         "endpoint" => counted_endpoint(&mut Publisher::filled(), count),
         "endpoint-ack" => counted_endpoint_acked(&mut Publisher::new(true), count),
         "session" => counted_session(&mut Emitter::filled(), count),
+        "session-of-two" => counted_session_of_two(&mut Emitter::filled(), count),
         "session-ack" => counted_session_acked(&mut Emitter::new(true), count),
         // The replay buffer takes so many.
         "encode" => counted_encode(&mut Emitter::new(true), count.min(1_000)),

@@ -2,7 +2,9 @@
 
 use ::core::fmt::{self, Write};
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::string::String;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -47,11 +49,11 @@ pub(super) struct Shared {
     began: Option<Box<Began>>,
 }
 
-/// How the last event began, for the next of the same job and attachment.
+/// How the last event began, for the next of the same attachment, the job's most of all.
 #[derive(Clone)]
 struct Began {
     epoch: u64,
-    job: Box<str>,
+    job: String,
     head: EventHead,
 }
 
@@ -290,7 +292,7 @@ impl Shared {
         let (job, seq) = (about.job_id?, about.event_seq?);
         let is_it = self.began.as_ref().is_some_and(|began| began.epoch == self.epoch && *began.job == *job);
         if !is_it {
-            self.prepare(about, kind)?;
+            self.prepare(about, job, kind)?;
         }
         let head = &mut self.began.as_mut()?.head;
         let text = head.next(EventMark { id: self.minted + 1, seq, kind, ts })?;
@@ -299,15 +301,19 @@ impl Shared {
         Some(head.payload_at())
     }
 
-    #[cold]
-    fn prepare(&mut self, about: About<'_>, kind: &str) -> Option<()> {
+    #[inline(never)]
+    fn prepare(&mut self, about: About<'_>, job: &str, kind: &str) -> Option<()> {
         if about.has_bad_job_id() || !EventHead::can_be(kind) {
             return None;
         }
+        if let Some(began) = self.began.as_mut().filter(|began| began.epoch == self.epoch) {
+            job.clone_into(&mut began.job);
+            began.head.set_job(job);
+            return Some(());
+        }
         let id = self.text("msg", None);
-        let head = EventHead::new(&self.header(&id, About { event_seq: None, ..about }));
-        let job = about.job_id?.into();
-        self.began = Some(Box::new(Began { epoch: self.epoch, job, head }));
+        let head = EventHead::new(&self.header(&id, About { event_seq: None, ..about }), job);
+        self.began = Some(Box::new(Began { epoch: self.epoch, job: job.into(), head }));
         Some(())
     }
 

@@ -137,9 +137,13 @@ pub(super) fn write_from_type(out: &mut BytesMut, header: &Header<'_>) {
         out.put_u8(b'"');
     }
     if let Some(job_id) = header.job_id {
-        out.extend_from_slice(b",\"job_id\":");
-        append_id(out, job_id);
+        write_job_id(out, job_id);
     }
+}
+
+pub(super) fn write_job_id(out: &mut BytesMut, job_id: &str) {
+    out.extend_from_slice(b",\"job_id\":");
+    append_id(out, job_id);
 }
 
 /// Appends an id, on one line. Ids are the application's and the peer's: anything may be in them.

@@ -1,12 +1,11 @@
 //! What stands before an event's body: the header, the kind and the time.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
-use super::encode::{EVENT_SEQ, Header, PAYLOAD, Payload, put_on_one_line, write_from_type, write_to_id};
+use super::encode::{EVENT_SEQ, Header, PAYLOAD, Payload, put_on_one_line, write_from_type, write_job_id, write_to_id};
 use super::json::{JsonWriter, Notes, append_string};
 use super::scan::is_plain_ascii_text;
 use crate::digits::{Digits, increment};
@@ -25,17 +24,20 @@ pub(crate) struct EventMark<'a> {
     pub(crate) ts: Timestamp,
 }
 
-/// How an event of one job begins, kept for the next: two numbers count on, now and then it has become later.
+/// How an event begins, kept for the next: mostly two numbers count on, now and then it has become later.
 #[derive(Clone, Debug)]
 pub(crate) struct EventHead {
-    text: Vec<u8>,
+    text: BytesMut,
     /// The part behind the id's number, up to that of the place in the sequence.
-    behind_id: Vec<u8>,
+    behind_id: BytesMut,
+    /// Where the job stands in that.
+    job_at: usize,
     /// Where these stand in the text.
     id: Range<usize>,
     seq: Range<usize>,
     kind: Range<usize>,
     ts_at: usize,
+    /// `None`: the text is another's.
     last: Option<(u64, u64, Timestamp)>,
 }
 
@@ -44,25 +46,28 @@ const TS: &[u8] = b"\",\"ts\":\"";
 const BODY: &[u8] = b"\",\"body\":";
 
 impl EventHead {
-    /// Of the events of `header`'s job, whose ids begin with the header's.
-    pub(crate) fn new(header: &Header<'_>) -> EventHead {
-        let mut text = BytesMut::new();
+    /// Of events whose ids begin with the header's, and whose header is that but for the job.
+    pub(crate) fn new(header: &Header<'_>, job: &str) -> EventHead {
+        let mut text = BytesMut::with_capacity(384);
         write_to_id(&mut text, header.id);
         // Without the quote that ends the id.
         text.truncate(text.len() - 1);
-        let mut behind_id = BytesMut::from(&b"\""[..]);
-        write_from_type(&mut behind_id, header);
-        behind_id.extend_from_slice(EVENT_SEQ);
         let id = text.len()..text.len();
-        EventHead {
-            text: text.to_vec(),
-            behind_id: behind_id.to_vec(),
-            id,
-            seq: 0..0,
-            kind: 0..0,
-            ts_at: 0,
-            last: None,
-        }
+        let mut behind_id = BytesMut::with_capacity(192);
+        behind_id.put_u8(b'"');
+        write_from_type(&mut behind_id, &Header { job_id: None, ..*header });
+        let job_at = behind_id.len();
+        let mut head = EventHead { text, behind_id, job_at, id, seq: 0..0, kind: 0..0, ts_at: 0, last: None };
+        head.set_job(job);
+        head
+    }
+
+    /// The next event is of that job.
+    pub(crate) fn set_job(&mut self, job: &str) {
+        self.behind_id.truncate(self.job_at);
+        write_job_id(&mut self.behind_id, job);
+        self.behind_id.extend_from_slice(EVENT_SEQ);
+        self.last = None;
     }
 
     /// Whether an event of that kind can begin so.
@@ -205,7 +210,8 @@ mod tests {
         for (id, session, job) in [("msg_r1_", "sess_1", "job_1"), ("msg_\"\u{2028}r1_", "\n", "job_\u{2029}ü")] {
             let header =
                 Header { session_id: Some(session), job_id: Some(job), ..Header::new(id, MessageType::JobEvent) };
-            let mut head = EventHead::new(&header);
+            let mut head = EventHead::new(&header, "another");
+            head.set_job(job);
             let mut mark = EventMark { id: 1, seq: 1, kind: "log", ts: Timestamp::EPOCH };
             for n in 0..3_000_u64 {
                 check(&mut head, header, mark);
@@ -228,7 +234,7 @@ mod tests {
     #[test]
     fn no_head_is_kept_for_a_strange_kind() {
         let header = Header { job_id: Some("j"), ..Header::new("m_", MessageType::JobEvent) };
-        let mut head = EventHead::new(&header);
+        let mut head = EventHead::new(&header, "j");
         let long = "k".repeat(MAX_KIND + 1);
         for (n, kind) in ["\"", "ü", "\u{2028}", &long].into_iter().enumerate() {
             let mark = EventMark { id: 2 * n as u64 + 1, seq: 1, kind: "log", ts: Timestamp::EPOCH };
