@@ -5,7 +5,7 @@
 //! again for what is in it.
 
 use alloc::format;
-use core::fmt::Display;
+use core::fmt::{self, Display, Write as _};
 
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
@@ -17,8 +17,8 @@ use crate::digits::Digits;
 
 type Error = serde_json::Error;
 
-/// The names under which serde_json hands over what is JSON already.
-const RAW: [&str; 2] = ["$serde_json::private::RawValue", "$serde_json::private::Number"];
+/// How the names begin under which serde_json hands over what is JSON already: a raw value, a number of any precision.
+const RAW: &str = "$serde_json::";
 
 /// Writes one value.
 pub(crate) struct JsonWriter<'a> {
@@ -90,16 +90,23 @@ impl<'a> JsonWriter<'a> {
 
 /// Appends a JSON string as serde_json does; says whether there is a line's end in it for some reader.
 pub(super) fn append_string(out: &mut BytesMut, text: &str) -> bool {
-    let bytes = text.as_bytes();
-    out.reserve(bytes.len() + 3);
+    out.reserve(text.len() + 3);
     out.put_u8(b'"');
+    let may_break = append_text(out, text);
+    out.put_u8(b'"');
+    may_break
+}
+
+/// What stands between the quotes.
+#[inline]
+fn append_text(out: &mut BytesMut, text: &str) -> bool {
+    let bytes = text.as_bytes();
     let is_plain = is_plain_ascii_text(bytes);
     if is_plain {
         out.extend_from_slice(bytes);
     } else {
         append_escaped(out, bytes);
     }
-    out.put_u8(b'"');
     !is_plain && has_separator(bytes)
 }
 
@@ -284,7 +291,7 @@ impl<'w, 'a> ser::Serializer for &'w mut JsonWriter<'a> {
 
     #[inline]
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Members<'w, 'a>, Error> {
-        if RAW.contains(&name) {
+        if name.starts_with(RAW) {
             if self.is_name {
                 return Err(no_name());
             }
@@ -305,7 +312,23 @@ impl<'w, 'a> ser::Serializer for &'w mut JsonWriter<'a> {
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
-        self.serialize_str(&format!("{value}"))
+        if self.is_raw {
+            return self.serialize_str(&format!("{value}"));
+        }
+        self.out.put_u8(b'"');
+        write!(Pieces(self), "{value}").map_err(Error::custom)?;
+        self.out.put_u8(b'"');
+        Ok(())
+    }
+}
+
+/// A text that is printed into its place, piece by piece.
+struct Pieces<'w, 'a>(&'w mut JsonWriter<'a>);
+
+impl fmt::Write for Pieces<'_, '_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.0.notes.may_break |= append_text(self.0.out, piece);
+        Ok(())
     }
 }
 
@@ -477,6 +500,7 @@ mod tests {
         small: [f32; 3],
         chars: Vec<char>,
         bytes: serde_bytes<'a>,
+        printed: core::fmt::Arguments<'a>,
         pairs: Pair,
         kinds: Vec<Kind>,
         #[serde(flatten)]
@@ -522,6 +546,7 @@ mod tests {
             small: [0.1, f32::MAX, f32::NAN],
             chars: vec!['a', '"', '\n', 'ü', '\u{2028}', '🙂'],
             bytes: serde_bytes(b"\x00\xff"),
+            printed: format_args!("{} and {}: \u{2028}", "a \"b\"", 7),
             pairs: Pair(1, true),
             kinds: vec![Kind::Unit, Kind::Newtype(vec![]), Kind::Tuple(1, 'x'), Kind::Struct { a: Empty {}, b: () }],
             rest: BTreeMap::from([("x", true)]),
