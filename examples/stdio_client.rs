@@ -98,6 +98,7 @@ struct Driver {
     transport: Option<Transport>,
     /// How many there were: what still comes of an older one is not fed in.
     transports: u64,
+    limits: Limits,
     /// Those that are being given up.
     ending: Vec<JoinHandle<()>>,
     woken: Receiver<Wake>,
@@ -112,9 +113,13 @@ impl Driver {
         let (wakes, woken) = mpsc::sync_channel(WAKES);
         let out: Box<dyn Write + Send> = if spawn.is_some() { Box::new(io::stdout()) } else { Box::new(io::stderr()) };
         let commands = client.commands.is_empty().then(|| listen_to_stdin(wakes.clone()));
+        // A welcome may be long: it has the runtime's agents in it.
+        let limits = client.config(spawn.is_some()).limits;
+        let limits = Limits { opening_frame: limits.max_frame, ..limits };
         let clock = Clock::new();
         Ok(Driver {
             clock,
+            limits,
             operator: Operator::new(clock.now(), client, spawn.is_some(), out),
             spawn,
             transport: None,
@@ -161,10 +166,10 @@ impl Driver {
             return self.wait(LOOK);
         }
         self.transports += 1;
-        let (id, wakes) = (self.transports, &self.wakes);
+        let (id, limits, wakes) = (self.transports, &self.limits, &self.wakes);
         let transport = match &self.spawn {
-            Some(command) => Transport::spawn(id, command, wakes),
-            None => Ok(Transport::start(id, (io::stdin(), io::stdout()), None, wakes)),
+            Some(command) => Transport::spawn(id, command, limits, wakes),
+            None => Ok(Transport::start(id, (io::stdin(), io::stdout()), None, limits, wakes)),
         };
         match transport {
             Ok(transport) => {
@@ -262,14 +267,14 @@ struct Transport {
 }
 
 impl Transport {
-    fn spawn(id: u64, command: &[OsString], wakes: &SyncSender<Wake>) -> io::Result<Transport> {
+    fn spawn(id: u64, command: &[OsString], limits: &Limits, wakes: &SyncSender<Wake>) -> io::Result<Transport> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         // In a group of its own, a terminal's Ctrl-C does not reach it: it is to be there still when we say goodbye.
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn()?;
         match (child.stdout.take(), child.stdin.take()) {
-            (Some(from), Some(to)) => Ok(Transport::start(id, (from, to), Some(child), wakes)),
+            (Some(from), Some(to)) => Ok(Transport::start(id, (from, to), Some(child), limits, wakes)),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
@@ -278,17 +283,16 @@ impl Transport {
         id: u64,
         streams: (impl Read + Send + 'static, impl Write + Send + 'static),
         child: Option<Child>,
+        limits: &Limits,
         wakes: &SyncSender<Wake>,
     ) -> Transport {
-        // A welcome may be long: it has the runtime's agents in it.
-        let limits = Limits { opening_frame: Limits::default().max_frame, ..Limits::default() };
         let (writes, written) = mpsc::sync_channel(0);
         let close = move || {
             drop(writes);
             // If it could not write, the peer has gone; but what that said before may be unread: the reader tells first.
             thread::sleep(GRACE / 2);
         };
-        let lines = Lines::start(id, streams, &limits, wakes, Wake::Lines, close);
+        let lines = Lines::start(id, streams, limits, wakes, Wake::Lines, close);
         Transport { id, lines, is_writable: true, reader_waits: false, child, written }
     }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arcp_proto::endpoint::ConnId;
-use arcp_proto::wire::Envelope;
+use arcp_proto::wire::{Envelope, FrameFault};
 use arcp_proto::{Instant, Now, Timestamp};
 use bytes::Bytes;
 use clap::Parser;
@@ -83,6 +83,8 @@ struct World {
     output: Output,
     /// Nobody can be reached.
     is_cut_off: bool,
+    /// A longer message does not get through, and is the end of its connection.
+    longest: usize,
     /// Types of the messages that the client sent.
     sent: Vec<String>,
     /// The standard input, line by line.
@@ -100,7 +102,17 @@ impl World {
         let host = Host::new(&RuntimeLine::try_parse_from([&["runtime"], runtime].concat()).unwrap().options);
         let output = Output::default();
         let operator = Operator::new(now, options, can_reconnect, Box::new(output.clone()));
-        World { now, operator, host, conn: None, output, is_cut_off: false, sent: Vec::new(), stdin: Vec::new() }
+        World {
+            now,
+            operator,
+            host,
+            conn: None,
+            output,
+            is_cut_off: false,
+            longest: usize::MAX,
+            sent: Vec::new(),
+            stdin: Vec::new(),
+        }
     }
 
     fn exit(&mut self) -> u8 {
@@ -158,8 +170,15 @@ impl World {
         self.host.turn(self.now);
         while let Some((conn, message)) = self.host.endpoint.poll_transmit(self.now) {
             moved = true;
-            if self.conn == Some(conn) {
-                self.operator.session().handle_input(self.now, message);
+            let session = self.operator.session();
+            if self.conn != Some(conn) || !session.phase().is_attached() {
+                continue;
+            }
+            if message.len() > self.longest {
+                session.handle_malformed(self.now, FrameFault::TooLarge { limit: self.longest });
+                session.handle_disconnect(self.now);
+            } else {
+                session.handle_input(self.now, message);
             }
         }
         while let Some(closed) = self.host.endpoint.poll_close() {
@@ -281,6 +300,35 @@ fn d17_a_lost_session_is_tried_again_until_its_window_is_over() {
     assert_eq!(attempts, (1..=attempts.len() as u64).collect::<Vec<_>>());
     // Waits of up to 0.2, 0.4, … 12.8, 15, 15 … seconds.
     assert!((8..40).contains(&attempts.len()), "{attempts:?}");
+}
+
+#[test]
+fn what_ends_every_connection_is_not_asked_for_for_ever() {
+    let big = r#"submit streamer {"chunks":2,"size":20000}"#;
+    let mut world = World::new(&["--do", "submit echo 1", "--do", big]);
+    world.longest = 10_000;
+    assert_eq!(world.exit(), 1);
+    assert_eq!(world.output.of("violation").len(), 5, "the first of them came behind an event");
+    assert_eq!(world.output.of("resumed").len(), 4);
+    assert!(world.output.text().contains("each time the transport is lost before an event comes"));
+    // Who reads long messages has no such trouble.
+    assert_eq!(World::new(&["--do", "submit echo 1", "--do", big]).exit(), 0);
+}
+
+#[test]
+fn a_peer_that_breaks_rules_on_every_connection_is_borne_as_long_as_there_are_events() {
+    let mut world = World::new(&["--do", "submit echo 1", "--do", "drop"].repeat(9));
+    let welcomes = |world: &World| world.output.of("connected").len() + world.output.of("resumed").len();
+    let mut seen = 0;
+    let code = loop {
+        if let Some(code) = world.run_while(|world| welcomes(world) == seen) {
+            break code;
+        }
+        seen = welcomes(&world);
+        world.operator.session().handle_malformed(world.now, FrameFault::NotUtf8);
+    };
+    assert_eq!(code, 0, "{}", world.output.text());
+    assert_eq!((seen, world.output.of("violation").len(), world.output.of("finished").len()), (10, 10, 9));
 }
 
 #[test]

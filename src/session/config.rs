@@ -141,7 +141,8 @@ pub struct ClientConfig {
     /// How long events wait for one before them. 1 s (D28).
     pub reorder_timeout: Duration,
     /// How many events a resume asks for that are here already, where they are not acknowledged. 0; 1 for a peer
-    /// that cannot resume a client that missed nothing (D29).
+    /// that cannot resume a client that missed nothing (D29). With such a peer leave `ack` out of the features: what
+    /// was acknowledged is not asked for again, and a client that has acknowledged all would be refused still.
     pub resume_overlap: u64,
     /// How long after the loss of a transport a resume is still tried. The resume window, if `None` (D17); longer
     /// than that only with `ack` negotiated.

@@ -26,6 +26,9 @@ const MOST_PAGES: u32 = 10_000;
 /// A request is sent again so often at most: it may be the very thing that kills the connection.
 const MOST_REPEATS: u32 = 8;
 
+/// So many transports in a row may end as in [`Progress`]: a replay brings what ended them again and again.
+const MOST_IN_VAIN: u32 = 4;
+
 /// What the program is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -58,9 +61,20 @@ pub struct Operator {
     /// When the last welcome came.
     welcomed_at: Option<Instant>,
     backoff: Backoff,
+    progress: Progress,
     /// `Closed` was told.
     is_closed: bool,
     has_failed: bool,
+}
+
+/// What became of the present transport, and of those before it. One that was used against the rules, and brought no event
+/// before it ended, was in vain.
+#[derive(Default)]
+struct Progress {
+    /// The last event before its welcome.
+    began_at: u64,
+    is_violated: bool,
+    in_vain: u32,
 }
 
 /// What the script is at.
@@ -111,6 +125,7 @@ impl Operator {
             connect_at: now.mono,
             welcomed_at: None,
             backoff: Backoff::new(fastrand::Rng::new()),
+            progress: Progress::default(),
             is_closed: false,
             has_failed: false,
         }
@@ -225,6 +240,7 @@ impl Operator {
         match event {
             ClientEvent::Connected(_) | ClientEvent::Resumed(_) => {
                 self.welcomed_at = Some(now.mono);
+                self.progress = Progress { began_at: self.reported, is_violated: false, ..self.progress };
                 if matches!(self.doing, Doing::Resuming) {
                     self.doing = Doing::Next;
                 }
@@ -251,6 +267,7 @@ impl Operator {
             ClientEvent::Jobs { request, page } if self.is_answer(Some(request)) => self.page(now, page),
             ClientEvent::RequestFailed { request, failure } if self.is_answer(Some(request)) => self.failed(failure),
             ClientEvent::EventsLost { .. } => self.has_failed = true,
+            ClientEvent::Violation(_) => self.progress.is_violated = true,
             ClientEvent::Detached(_) => self.lost(now),
             ClientEvent::Closed(reason) => {
                 self.is_closed = true;
@@ -298,6 +315,11 @@ impl Operator {
         }
         if self.session.resume_token().is_none() {
             return self.give_up(now, &"the runtime gave no token to resume with");
+        }
+        let is_in_vain = self.progress.is_violated && self.reported == self.progress.began_at;
+        self.progress.in_vain = if is_in_vain { self.progress.in_vain + 1 } else { 0 };
+        if self.progress.in_vain >= MOST_IN_VAIN {
+            return self.give_up(now, &"each time the transport is lost before an event comes");
         }
         if self.welcomed_at.take().is_some_and(|at| now.mono.since(at) >= GOOD_FOR) {
             self.backoff.reset();

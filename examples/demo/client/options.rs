@@ -1,7 +1,7 @@
 //! The command line that all example clients have.
 
 use arcp_proto::wire::{BearerToken, Credentials, PeerInfo};
-use arcp_proto::{ClientConfig, Farewell, FeatureSet, GapPolicy};
+use arcp_proto::{ClientConfig, Farewell, FeatureSet, GapPolicy, Limits};
 use clap::{Args, ValueEnum};
 
 use super::command::{self, Command};
@@ -18,10 +18,14 @@ pub struct ClientOptions {
     #[arg(long, value_name = "LIST", default_value = "all", value_parser = feature_list::parse)]
     features: FeatureSet,
 
-    /// How many events that are here already a resume asks for again; 1 for a runtime that refuses to resume a client
-    /// that missed nothing
+    /// How many events that are here already, and not acknowledged, a resume asks for again; 1, and no feature `ack`, for
+    /// a runtime that refuses to resume a client that missed nothing
     #[arg(long, value_name = "N", default_value_t = 0)]
     resume_overlap: u64,
+
+    /// The longest message, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = at_least_one)]
+    max_frame: usize,
 
     /// The message that ends the session: `session.bye` or `session.close`
     #[arg(long, value_enum, default_value_t = Goodbye::Bye)]
@@ -31,6 +35,10 @@ pub struct ClientOptions {
     /// a line
     #[arg(long = "do", value_name = "COMMAND", value_parser = Command::parse, long_help = command::HELP)]
     pub commands: Vec<Command>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -44,6 +52,7 @@ impl ClientOptions {
     pub fn config(&self, can_reconnect: bool) -> ClientConfig {
         let client = PeerInfo::new("arcp-proto-demo", env!("CARGO_PKG_VERSION"));
         ClientConfig {
+            limits: Limits { max_frame: self.max_frame, ..Limits::default() },
             resume_overlap: self.resume_overlap,
             farewell: match self.farewell {
                 Goodbye::Bye => Farewell::Bye,
