@@ -86,6 +86,7 @@ pub(super) fn malformed(charges: &mut Charges, from: Side, frame: &[u8], malform
     }
     let (rule, detail) = match malformed.fault {
         FrameFault::TooLarge { .. } => (Rule::Oversize, String::new()),
+        FrameFault::Binary => (Rule::NotAnEnvelope, "binary".into()),
         FrameFault::NotUtf8 => (Rule::NotAnEnvelope, "not UTF-8".into()),
         FrameFault::NotAnObject => (Rule::NotAnEnvelope, "not an object".into()),
         FrameFault::TooDeep => (Rule::Depth, String::new()),

@@ -58,6 +58,9 @@ pub enum FrameFault {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// Not a text message, where the transport tells the two apart: a binary one of WebSocket (D38). Said by drivers.
+    #[error("the frame is binary, and an envelope is text")]
+    Binary,
     /// The bytes are not UTF-8.
     #[error("the frame is not UTF-8")]
     NotUtf8,

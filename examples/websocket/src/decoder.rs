@@ -73,7 +73,7 @@ impl Decoder {
                 }
                 Ok(Message::Binary(_)) => {
                     let close = close_frame(CloseCode::Unsupported, "an envelope is a text message");
-                    decoded.ending = Some(Ending::Fault(Some(FrameFault::NotUtf8), close));
+                    decoded.ending = Some(Ending::Fault(Some(FrameFault::Binary), close));
                 }
                 Ok(Message::Close(_)) => {
                     // The reply is ready; what it cannot be written to is closed without.

@@ -100,7 +100,7 @@ impl Wire {
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Binary(_))) => {
                     let close = close_frame(CloseCode::Unsupported, "an envelope is a text message");
-                    self.complain(clock, session, FrameFault::NotUtf8, close);
+                    self.complain(clock, session, FrameFault::Binary, close);
                 }
                 Some(Err(Error::Capacity(_))) => {
                     let close =
