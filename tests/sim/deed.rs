@@ -242,7 +242,8 @@ impl World {
     fn clock_back(&mut self, idx: usize, by: Ms) {
         let now = self.now;
         let peer = &mut self.peers[idx];
-        if !peer.is_awake(now) {
+        // Whoever is served late has deadlines that are due.
+        if !peer.is_awake(now) || self.plan.late > 0 {
             return;
         }
         let past = peer.clock.at(now.saturating_sub(by));
@@ -413,8 +414,8 @@ impl World {
         }
         for idx in 0..self.peers.len() {
             let peer = &mut self.peers[idx];
-            (peer.asleep_until, peer.deaf_until, peer.mute_until, peer.careless_until, peer.away_until) =
-                (0, 0, 0, 0, 0);
+            (peer.asleep_until, peer.deaf_until, peer.mute_until) = (peer.asleep_until.min(now), 0, 0);
+            (peer.careless_until, peer.away_until) = (0, 0);
             for (at, _) in &mut peer.marks {
                 *at = (*at).min(now + peer.process_delay);
             }
@@ -439,6 +440,7 @@ impl World {
                 link.down.end_at(now + 5);
             }
         }
+        self.writable_again();
         if self.plan.profile == Profile::Hostile {
             // Whatever it was told, a fresh client is served well.
             self.newcomer();
@@ -447,15 +449,29 @@ impl World {
 
     fn what_lacks_anybody(&self) -> Option<String> {
         let lacks = (0..self.peers.len()).find_map(|idx| self.what_lacks(idx));
-        let busy = self.nodes.iter().position(|node| node.is_busy() || !node.workers.is_empty());
+        // Whoever is gone for good holds a job up until its window is over.
+        // And a process that does not know yet that another has its session waits for it.
+        let has_client = |node: usize, job: &JobId| {
+            let peer = self.model.jobs.get(job).and_then(|job| self.peers.get(job.peer));
+            let is_here = |link: usize| self.links[link].node == node;
+            peer.is_some_and(|peer| peer.closed_at.is_none() && peer.link.is_some_and(is_here))
+        };
+        let is_busy = |node: &usize| {
+            let of = &self.nodes[*node];
+            of.is_busy() || of.workers.keys().any(|job| has_client(*node, job))
+        };
+        let busy = (0..self.nodes.len()).find(is_busy);
         lacks.or_else(|| busy.map(|node| format!("node {node} is at work: {:?}", self.nodes[node].workers.keys())))
     }
 
-    /// The client's session is the one whose job it is, and somebody is at work on it. Of a batch that was not stored when
+    /// The client's session is the one whose job it is, and somebody is at work on it, or it was told
+    /// that the job is taken. Of a batch that was not stored when
     /// its process died, there is nothing.
     pub(crate) fn is_owned_now(&self, job: &JobModel, id: &JobId) -> bool {
         let is_at_work = self.nodes.iter().any(|node| node.workers.contains_key(id));
-        let may_be_lost = self.plan.endpoint.durability == Durability::Batched && !is_at_work && !job.has_ended;
+        let is_batched = self.plan.endpoint.durability == Durability::Batched;
+        let is_told = self.peers[job.peer].accepted.contains(id) && !is_batched;
+        let may_be_lost = !is_told && !is_at_work && !job.has_ended;
         let session = self.peers.get(job.peer).and_then(|peer| peer.session.session_id());
         session == Some(&job.owner) && !may_be_lost
     }

@@ -43,9 +43,10 @@ fn odd(dice: &mut Dice) -> Value {
 fn changed(dice: &mut Dice, frame: &Bytes) -> Bytes {
     let Ok(Value::Object(mut frame)) = serde_json::from_slice::<Value>(frame) else { return garbage(dice) };
     let in_payload = dice.once_in(2);
-    let payload = frame.get_mut("payload").and_then(Value::as_object_mut).filter(|_| in_payload);
-    let of = payload.map_or_else(|| None, Some);
-    match of {
+    if frame.is_empty() {
+        return garbage(dice);
+    }
+    match frame.get_mut("payload").and_then(Value::as_object_mut).filter(|_| in_payload) {
         Some(payload) if !payload.is_empty() => {
             let member = payload.keys().nth(dice.below(payload.len() as u64) as usize).cloned().expect("it has one");
             payload.insert(member, odd(dice));

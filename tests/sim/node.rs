@@ -20,6 +20,7 @@ use crate::dice::Dice;
 use crate::link::Ms;
 use crate::mark::Mark;
 use crate::model::{Hosted, JobModel};
+use crate::peer::patience;
 use crate::plan::{Plan, Profile};
 use crate::transcript::hash_of;
 use crate::world::World;
@@ -267,7 +268,7 @@ impl World {
                 && session.wants_input()
             {
                 let silent = now - self.links[link].heard_at.min(now);
-                let limit = 2 * runtime.heartbeat_interval.as_millis() as Ms + late;
+                let limit = patience(runtime.heartbeat_interval.as_millis() as Ms, late);
                 assert!(silent <= limit, "{id} still believes in a client that is silent for {silent} ms");
             }
         }
@@ -402,7 +403,7 @@ impl World {
             DetachReason::HeartbeatLost => {
                 // 16: no sooner, and no later.
                 let late = self.plan.late;
-                let is_exact = silence >= 2 * interval && silence <= 2 * interval + late;
+                let is_exact = silence >= 2 * interval && silence <= patience(interval, late);
                 assert!(is_absent || is_hostile || is_exact, "{session}: lost after {silence} ms of silence");
                 Mark::HeartbeatLostAtRuntime
             }
@@ -503,7 +504,11 @@ impl World {
                 self.ep(idx).refuse(local, &request, error)
             }
             Answer::Cancel(request, job) => {
-                let confirmed = self.ep(idx).confirm_cancel(local, &request, None);
+                let mut confirmed = self.ep(idx).confirm_cancel(local, &request, None);
+                if matches!(confirmed, Err(arcp_proto::AnswerError::Invalid(_))) {
+                    let error = WireError::new(ErrorCode::InvalidRequest, "it has ended otherwise");
+                    confirmed = self.ep(idx).refuse(local, &request, error);
+                }
                 let error = JobError::new(WireError::new(ErrorCode::Cancelled, "as asked for"));
                 match self.ep(idx).fail(local, &job, error) {
                     Ok(_) => self.job_ends(idx, &job),

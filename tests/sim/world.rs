@@ -511,7 +511,7 @@ impl World {
         }
     }
 
-    fn writable_again(&mut self) {
+    pub(crate) fn writable_again(&mut self) {
         let now = self.now;
         let live: Vec<usize> = self.live_links.iter().copied().collect();
         for idx in live {
