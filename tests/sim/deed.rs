@@ -443,7 +443,10 @@ impl World {
         self.writable_again();
         if self.plan.profile == Profile::Hostile {
             // Whatever it was told, a fresh client is served well.
+            self.clean_from = self.peers.len();
             self.newcomer();
+            self.advance_to(now + 3_000);
+            self.ask(self.clean_from, "submit", None, None);
         }
     }
 
@@ -454,7 +457,8 @@ impl World {
         let has_client = |node: usize, job: &JobId| {
             let peer = self.model.jobs.get(job).and_then(|job| self.peers.get(job.peer));
             let is_here = |link: usize| self.links[link].node == node;
-            peer.is_some_and(|peer| peer.closed_at.is_none() && peer.link.is_some_and(is_here))
+            let is_harmed = self.model.jobs.get(job).is_none_or(|job| self.is_harmed(job.peer));
+            peer.is_some_and(|peer| !is_harmed && peer.closed_at.is_none() && peer.link.is_some_and(is_here))
         };
         let is_busy = |node: &usize| {
             let of = &self.nodes[*node];
@@ -468,10 +472,13 @@ impl World {
     /// that the job is taken. Of a batch that was not stored when
     /// its process died, there is nothing.
     pub(crate) fn is_owned_now(&self, job: &JobModel, id: &JobId) -> bool {
-        let is_at_work = self.nodes.iter().any(|node| node.workers.contains_key(id));
+        let is_durable = self.plan.endpoint.durability != Durability::Volatile;
+        let is_home =
+            |node: usize| !is_durable || self.peers[job.peer].link.is_some_and(|link| self.links[link].node == node);
+        let is_at_work = (0..self.nodes.len()).any(|node| is_home(node) && self.nodes[node].workers.contains_key(id));
         let is_batched = self.plan.endpoint.durability == Durability::Batched;
         let is_told = self.peers[job.peer].accepted.contains(id) && !is_batched;
-        let may_be_lost = !is_told && !is_at_work && !job.has_ended;
+        let may_be_lost = !is_told && !is_at_work && (is_durable || !job.has_ended);
         let session = self.peers.get(job.peer).and_then(|peer| peer.session.session_id());
         session == Some(&job.owner) && !may_be_lost
     }

@@ -82,6 +82,8 @@ pub(crate) struct Link {
     pub(crate) is_judged: bool,
     /// Its last words may not have gone out.
     pub(crate) was_unwritable: bool,
+    /// The process has closed it of its own accord.
+    pub(crate) was_given_up: bool,
     /// Anything came down.
     pub(crate) is_heard: bool,
     pub(crate) has_welcome: bool,
@@ -119,6 +121,7 @@ impl Link {
             runtime_is_excused: false,
             is_judged: true,
             was_unwritable: false,
+            was_given_up: false,
             is_heard: false,
             has_welcome: false,
             heard_at: now,

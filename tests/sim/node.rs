@@ -146,7 +146,7 @@ impl World {
         while let Some(conn) = self.ep(idx).poll_close() {
             moved = true;
             let link = self.by_conn[&(idx, conn)];
-            self.links[link].node_is_here = false;
+            (self.links[link].node_is_here, self.links[link].was_given_up) = (false, true);
             self.judge_eof(link, false);
             self.flush_tampered(link);
             self.links[link].end_down(now);
@@ -183,7 +183,8 @@ impl World {
             self.runtime_sends_event(node, link, seq, frame);
         }
         self.tap_down(link, frame);
-        self.put_down(link, frame, message == MessageType::SessionWelcome);
+        let is_welcome = message == MessageType::SessionWelcome;
+        self.put_down(link, frame, is_welcome, envelope.event_seq().is_some());
     }
 
     fn runtime_sends_event(&mut self, node: usize, link: usize, seq: u64, frame: &Bytes) {
@@ -740,7 +741,7 @@ impl World {
 
     fn publish(&mut self, idx: usize, job: &JobId, n: u64) -> Result<Published, PublishError> {
         let local = self.nodes[idx].clock.at(self.now);
-        let padding = self.nodes[idx].dice.pick(&[0, 0, 20, 300, 1_500]);
+        let padding = self.nodes[idx].dice.pick(&[0, 0, 0, 20, 20, 300, 300, 1_500]);
         let text = "x".repeat(padding);
         let (kind, body) = match n % 4 {
             _ if self.needs_progress(n) => ("progress", json!({"current": n, "n": n})),
@@ -779,7 +780,8 @@ impl World {
             let window = self.plan.endpoint.runtime.resume_window.as_millis() as Ms;
             hosted.lost_at.is_some_and(|lost| now > lost + window) && !hosted.is_adopted
         });
-        assert!(!window_is_over, "{job} waits for a session whose window is over");
+        let is_absent = self.nodes[idx].absent_at > 0 || self.plan.late > 0;
+        assert!(is_absent || !window_is_over, "{job} waits for a session whose window is over");
         if let Some(hosted) = self.model.hosted.get_mut(&(idx, owner)) {
             hosted.blocked_since = hosted.blocked_since.or(Some(now));
         }
@@ -820,7 +822,9 @@ impl World {
         let local = self.nodes[idx].clock.at(self.now);
         let owner = self.model.jobs[&job].owner.clone();
         let before = self.ep(idx).session(&owner).map(|session| session.last_event_seq());
-        let body = json!({"level": "info", "message": "x".repeat(1 << 20)});
+        let runtime = &self.plan.endpoint.runtime;
+        let most = runtime.limits.max_frame.min(runtime.replay_bytes);
+        let body = json!({"level": "info", "message": "x".repeat(most)});
         match self.ep(idx).publish(local, &job, "log", &body) {
             Err(PublishError::Send(SendError::TooLarge { .. })) => self.transcript.reached(Mark::TooLarge),
             Err(PublishError::Ended | PublishError::UnknownJob) => {}

@@ -151,7 +151,7 @@ impl Peer {
         }
     }
 
-    fn interval(&self) -> Option<Ms> {
+    pub(crate) fn interval(&self) -> Option<Ms> {
         self.session.info()?.heartbeat_interval.map(|interval| interval.as_millis() as Ms)
     }
 
@@ -435,7 +435,7 @@ impl World {
         let now = self.now;
         self.transcript.note(now, || format!("client {idx}: {event:?}"));
         self.keep_secrets(&event);
-        let is_hostile = self.plan.profile == Profile::Hostile;
+        let is_hostile = self.is_harmed(idx);
         let peer = &mut self.peers[idx];
         // 8: `Closed` once and last; attached and detached in turn.
         assert!(!peer.is_closed, "client {idx} is told {event:?} after Closed");
@@ -529,6 +529,7 @@ impl World {
 
     fn client_is_given(&mut self, idx: usize, seq: u64, event: &ClientEvent) {
         let now = self.now;
+        let is_harmed = self.is_harmed(idx);
         let peer = &mut self.peers[idx];
         let delivery = match event {
             ClientEvent::Event(delivery)
@@ -536,7 +537,7 @@ impl World {
             | ClientEvent::Failed { delivery, .. } => delivery,
             _ => return,
         };
-        if self.plan.profile != Profile::Hostile {
+        if !is_harmed {
             // 1: one after the other, each once.
             assert_eq!(seq, peer.last + 1, "client {idx} is given {seq} behind {}", peer.last);
         } else {
@@ -547,7 +548,7 @@ impl World {
             let at = (now + peer.process_delay).max(peer.careless_until);
             peer.marks.push_back((at, seq));
         }
-        if self.plan.profile == Profile::Hostile {
+        if is_harmed {
             return;
         }
         let job_id = delivery.to_job_id().expect("an event of ours is of a job");
@@ -588,7 +589,7 @@ impl World {
 
     fn client_is_detached(&mut self, idx: usize, reason: &DetachReason) -> Option<Mark> {
         let late = self.plan.late;
-        let is_hostile = self.plan.profile == Profile::Hostile;
+        let is_hostile = self.is_harmed(idx);
         let peer = &self.peers[idx];
         match reason {
             DetachReason::HeartbeatLost => {
@@ -626,7 +627,7 @@ impl World {
             Some(of) == id && hosted.link.is_some_and(of_peer)
         });
         let was_refused = peer.link.is_some_and(|link| self.links[link].was_refused);
-        if self.plan.profile == Profile::Hostile {
+        if self.is_harmed(idx) {
             return None;
         }
         match reason {
@@ -678,7 +679,7 @@ impl World {
             let open: Vec<_> = open.map(|(id, (what, _))| format!("{what} {id}")).collect();
             return Some(format!("client {idx} waits for {open:?}"));
         }
-        if self.plan.profile == Profile::Hostile {
+        if self.is_harmed(idx) {
             return None;
         }
         for (job_id, job) in &self.model.jobs {

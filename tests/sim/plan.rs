@@ -215,8 +215,8 @@ impl Plan {
         for _ in 0..count {
             at += match dice.below(10) {
                 0 => 0,
-                1 => dice.below(20_000),
-                _ => dice.below(3_000),
+                1 => dice.below(12_000),
+                _ => dice.below(2_000),
             };
             actions.push((at, action(profile, &mut dice)));
         }
@@ -275,7 +275,7 @@ fn endpoint(profile: Profile, dice: &mut Dice) -> EndpointConfig {
     let runtime = RuntimeConfig {
         features: if dice.once_in(8) { features(dice) } else { FeatureSet::all() },
         limits: limits(profile, dice),
-        heartbeat_interval: secs(dice.pick(&[1, 2, 5, 30])),
+        heartbeat_interval: secs(dice.pick(&[1, 3, 5, 5, 30, 30])),
         resume_window: secs(window),
         retention: secs(window * dice.pick(&[1, 2, 3])),
         replay_events: dice.pick(&[2, 4, 8, 32, 1_000]),
@@ -305,7 +305,7 @@ fn endpoint(profile: Profile, dice: &mut Dice) -> EndpointConfig {
 /// A client of the given principal.
 pub(crate) fn client(profile: Profile, principal: usize, dice: &mut Dice) -> ClientConfig {
     let peer = PeerInfo::new("sim-client", "1.0.0");
-    let gap_policy = if dice.once_in(6) && profile != Profile::Durable { GapPolicy::Report } else { GapPolicy::Resume };
+    let gap_policy = if dice.once_in(4) && profile != Profile::Durable { GapPolicy::Report } else { GapPolicy::Resume };
     ClientConfig {
         features: if profile == Profile::Durable { FeatureSet::all() } else { features(dice) },
         limits: limits(profile, dice),
@@ -328,51 +328,63 @@ fn some(dice: &mut Dice, upto: Ms) -> Option<Ms> {
     (!dice.once_in(4)).then(|| dice.below(upto))
 }
 
-fn action(profile: Profile, dice: &mut Dice) -> Action {
+/// What befalls worlds of this kind alone.
+fn special_action(profile: Profile, dice: &mut Dice) -> Action {
     let who = dice.roll();
-    match (profile, dice.below(100)) {
-        (Profile::Hostile, 0..45) => {
+    match (profile, dice.below(8)) {
+        (Profile::Hostile, _) => {
             let count = if dice.once_in(8) { dice.below(90) } else { dice.within(1, 4) };
             Action::Inject { who, is_up: dice.once_in(2), kind: dice.roll(), count }
         }
-        (Profile::Durable, 0..8) => Action::Kill { node: who, lasts: dice.within(10, 6_000) },
-        (Profile::Durable, 8..14) => Action::SleepNode { node: who, lasts: dice.within(10, 12_000) },
-        (Profile::Durable, 14..19) => Action::SlowStore { node: who, lasts: dice.within(10, 6_000) },
-        (Profile::Durable, 19..27) => Action::Race { who, after: dice.below(400) },
-        (Profile::Crowd, 0..14) => {
+        (Profile::Durable, 0..2) => Action::Kill { node: who, lasts: dice.within(10, 6_000) },
+        (Profile::Durable, 2..4) => Action::SleepNode { node: who, lasts: dice.within(10, 12_000) },
+        (Profile::Durable, 4..6) => Action::SlowStore { node: who, lasts: dice.within(10, 6_000) },
+        (Profile::Durable, _) => Action::Race { who, after: dice.below(400) },
+        (Profile::Crowd, 0..5) => {
             let history = (!dice.once_in(3)).then(|| dice.below(20));
             Action::Subscribe { who, job: dice.roll(), history }
         }
-        (Profile::Crowd, 14..17) => Action::Unsubscribe(who, dice.roll()),
-        (Profile::Crowd, 17..21) => Action::Newcomer,
-        (_, 0..22) => Action::Submit(who),
-        (_, 22..38) => Action::Burst { job: who, count: dice.within(1, 30) },
-        (_, 38..43) => Action::List(who),
-        (_, 43..46) => Action::Cancel(who, dice.roll()),
-        (_, 46..58) => Action::Cut { who, client: some(dice, 3_000), node: some(dice, 3_000), keeps: dice.once_in(2) },
-        (_, 58..61) => Action::OneWay { who, is_up: dice.once_in(2) },
-        (_, 61..64) => Action::Stall { who, is_up: dice.once_in(2), lasts: dice.within(10, 8_000) },
-        (_, 64..67) => Action::Unwritable { who, lasts: dice.within(10, 8_000) },
-        (_, 67..70) => Action::Sleep { who, lasts: dice.within(10, 14_000) },
-        (_, 70..72) => Action::SleepNode { node: who, lasts: dice.within(10, 14_000) },
-        (_, 72..74) => Action::Deaf { who, lasts: dice.within(10, 8_000) },
-        (_, 74..75) => Action::DeafNode { node: who, lasts: dice.within(10, 3_000) },
-        (_, 75..77) => Action::Mute { who, lasts: dice.within(10, 8_000) },
-        (_, 77..80) => Action::Careless { who, lasts: dice.within(10, 12_000) },
-        (_, 80..84) => Action::Crash { who, lasts: dice.within(1, 5_000) },
-        (_, 84..86) => Action::Close(who),
-        (_, 86..88) => Action::StayAway { who, lasts: dice.within(1_000, 70_000) },
-        (_, 88..89) => Action::Poke(who),
-        (_, 89..90) => Action::ClockBack { who, by: dice.within(1, 10_000) },
-        (_, 90..91) => Action::WallStep { who, by: dice.within(1, 600_000) as i64 - 300_000 },
-        (_, 91..93) => Action::OldToken(who),
-        (_, 93..94) => Action::OtherPrincipal(who),
-        (_, 94..97) => Action::LoseWelcome { who, client: dice.below(2_000), node: some(dice, 4_000) },
-        (_, 97..98) => {
-            Action::Tamper { who, how: dice.pick(&[Tamper::Swap, Tamper::Repeat, Tamper::Drop, Tamper::Drop]) }
-        }
-        (_, 98) if dice.once_in(2) => Action::Evict(who),
-        (_, 98) => Action::Shutdown(who),
-        _ => Action::Huge(who),
+        (Profile::Crowd, 5) => Action::Unsubscribe(who, dice.roll()),
+        (Profile::Crowd, _) => Action::Newcomer,
+        (Profile::Pair, _) => Action::Burst { job: who, count: dice.within(1, 30) },
+    }
+}
+
+fn action(profile: Profile, dice: &mut Dice) -> Action {
+    let is_special = dice.once_in(if profile == Profile::Hostile { 2 } else { 4 });
+    if is_special {
+        return special_action(profile, dice);
+    }
+    let who = dice.roll();
+    match dice.below(100) {
+        0..22 => Action::Submit(who),
+        22..36 => Action::Burst { job: who, count: dice.within(1, 30) },
+        36..40 => Action::List(who),
+        40..43 => Action::Cancel(who, dice.roll()),
+        43..56 => Action::Cut { who, client: some(dice, 3_000), node: some(dice, 3_000), keeps: dice.once_in(2) },
+        56..59 => Action::OneWay { who, is_up: dice.once_in(2) },
+        59..62 => Action::Stall { who, is_up: dice.once_in(2), lasts: dice.within(10, 8_000) },
+        62..65 => Action::Unwritable { who, lasts: dice.within(10, 8_000) },
+        65..68 => Action::Sleep { who, lasts: dice.within(10, 14_000) },
+        68..70 => Action::SleepNode { node: who, lasts: dice.within(10, 14_000) },
+        70..73 => Action::Deaf { who, lasts: dice.within(10, 8_000) },
+        73..75 => Action::DeafNode { node: who, lasts: dice.within(10, 3_000) },
+        75..77 => Action::Mute { who, lasts: dice.within(10, 8_000) },
+        77..80 => Action::Careless { who, lasts: dice.within(10, 12_000) },
+        80..84 => Action::Crash { who, lasts: dice.within(1, 5_000) },
+        84..85 => Action::Close(who),
+        85..87 => Action::StayAway { who, lasts: dice.within(1_000, 70_000) },
+        87..88 => Action::Poke(who),
+        88..89 => Action::ClockBack { who, by: dice.within(1, 10_000) },
+        89..90 => Action::WallStep { who, by: dice.within(1, 600_000) as i64 - 300_000 },
+        90..92 => Action::OldToken(who),
+        92..93 => Action::OtherPrincipal(who),
+        93..96 => Action::LoseWelcome { who, client: dice.below(2_000), node: some(dice, 4_000) },
+        96..98 => Action::Tamper { who, how: dice.pick(&[Tamper::Swap, Tamper::Repeat, Tamper::Drop, Tamper::Drop]) },
+        _ => match dice.below(3) {
+            0 => Action::Evict(who),
+            1 => Action::Shutdown(who),
+            _ => Action::Huge(who),
+        },
     }
 }

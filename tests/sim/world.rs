@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arcp_proto::Instant;
 use arcp_proto::endpoint::ConnId;
 use arcp_proto::framing::LineDecoder;
 use arcp_proto::referee::{Finding, Referee, Rule, Side};
 use arcp_proto::wire::FrameFault;
+use arcp_proto::{Instant, Phase};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) jobs: u64,
     /// Frames that passed, for whoever wants to repeat them.
     pub(crate) seen: Vec<(bool, Bytes)>,
+    /// Clients from here on were never told a lie.
+    pub(crate) clean_from: usize,
 }
 
 impl World {
@@ -89,6 +91,7 @@ impl World {
             tokens: 0,
             jobs: 0,
             seen: Vec::new(),
+            clean_from: if judges { 0 } else { usize::MAX },
         };
         for _ in 0..clients {
             world.newcomer();
@@ -106,6 +109,11 @@ impl World {
             Some(node) => self.dial(idx, node),
             None => self.peers[idx].down_until = Some(now + 500),
         }
+    }
+
+    /// Others have put words into its runtime's mouth.
+    pub(crate) fn is_harmed(&self, idx: usize) -> bool {
+        idx < self.clean_from
     }
 
     pub(crate) fn open_link(
@@ -242,12 +250,12 @@ impl World {
             let is_due = |at: Instant| peer.clock.true_time(at) + late <= now;
             if peer.session.poll_timeout().is_some_and(is_due) {
                 let local = peer.clock.at(now);
-                let was_silent = peer.session.timeout_reason() == Some(arcp_proto::Timer::Silence);
                 peer.session.handle_timeout(local);
                 let next = peer.session.poll_timeout();
                 assert!(next.is_none_or(|at| at > local.mono), "client {idx}'s deadline did not move");
-                let was_away = was_silent && peer.session.phase().is_attached();
-                if was_away && peer.absent_at > 0 {
+                let heard = peer.link.map_or(now, |link| self.links[link].client_heard_at);
+                let is_graced = peer.interval().is_some_and(|interval| now >= heard + 2 * interval);
+                if is_graced && peer.session.phase() == Phase::Open && peer.session.wants_input() {
                     self.transcript.reached(Mark::SuspendGrace);
                 }
             }
@@ -300,7 +308,7 @@ impl World {
         let (now, lazy) = (self.now, self.plan.lazy);
         for (idx, peer) in self.peers.iter_mut().enumerate() {
             let is_served = peer.is_awake(now) && now >= peer.mute_until.max(peer.deaf_until);
-            if is_served && !(lazy && peer.session.phase() == arcp_proto::Phase::Detached) {
+            if is_served && !(lazy && peer.session.phase() == Phase::Detached) {
                 let local = peer.clock.at(now);
                 let is_drained = peer.session.poll_transmit(local).is_none() && peer.session.poll_event().is_none();
                 assert!(is_drained, "client {idx} was drained and is not");
@@ -345,8 +353,7 @@ impl World {
             return false;
         }
         let Some(endpoint) = self.nodes[node].endpoint.as_ref().filter(|_| link.node_is_here) else {
-            link.up.items.clear();
-            self.forget_link(idx);
+            self.drop_late_bytes(idx);
             return true;
         };
         let is_end = matches!(link.up.items.front(), Some((_, Item::End)));
@@ -382,18 +389,35 @@ impl World {
         true
     }
 
+    /// Bytes of a transport that was given up: a driver may feed some in that it had read already, and is late to tell its
+    /// end. Neither does anything (D15).
+    fn drop_late_bytes(&mut self, idx: usize) {
+        let (node, conn) = (self.links[idx].node, self.links[idx].conn);
+        let items = std::mem::take(&mut self.links[idx].up.items);
+        let local = self.nodes[node].clock.at(self.now);
+        if let Some(endpoint) = self.nodes[node].endpoint.as_mut().filter(|_| self.links[idx].was_given_up) {
+            let before = (endpoint.poll_timeout(), endpoint.session_count(), endpoint.connection_count());
+            for (_, item) in items {
+                match item {
+                    Item::Frame(frame) => {
+                        self.transcript.reached(Mark::LateBytes);
+                        endpoint.handle_input(local, conn, frame);
+                    }
+                    Item::Chunk(_) => endpoint.handle_activity(local, conn),
+                    Item::End => endpoint.handle_disconnect(local, conn),
+                }
+            }
+            let after = (endpoint.poll_timeout(), endpoint.session_count(), endpoint.connection_count());
+            assert_eq!(before, after, "late bytes did something");
+        }
+        self.forget_link(idx);
+    }
+
     fn feed_up(&mut self, idx: usize, frame: Result<Bytes, FrameFault>) {
         if let Ok(frame) = &frame {
             self.transcript.frame(self.now, idx, "arrives up  ", frame);
             if !self.links[idx].node_is_here || self.links[idx].session.is_none() && self.links[idx].claim.is_none() {
                 self.links[idx].claim = claim_of(frame);
-            }
-            let late = self.links[idx].session.clone().is_some_and(|id| {
-                let hosted = self.model.hosted.get(&(self.links[idx].node, id));
-                hosted.is_some_and(|hosted| hosted.link != Some(idx))
-            });
-            if late {
-                self.transcript.reached(Mark::LateBytes);
             }
             if self.plan.profile == Profile::Hostile && self.seen.len() < 60 {
                 self.seen.push((true, frame.clone()));
@@ -439,7 +463,11 @@ impl World {
             return true;
         }
         let is_end = matches!(link.down.items.front(), Some((_, Item::End)));
-        if !self.peers[peer].is_awake(now) || (!is_end && !self.peers[peer].session.wants_input()) {
+        if !self.peers[peer].is_awake(now) {
+            return false;
+        }
+        if !is_end && !self.peers[peer].session.wants_input() {
+            self.transcript.reached(Mark::ReadingStopped);
             return false;
         }
         let Some((_, item)) = link.down.items.pop_front() else { return false };
@@ -527,7 +555,7 @@ impl World {
     }
 
     /// A frame goes down, unless a fault has it.
-    pub(crate) fn put_down(&mut self, idx: usize, frame: &Bytes, is_welcome: bool) {
+    pub(crate) fn put_down(&mut self, idx: usize, frame: &Bytes, is_welcome: bool, is_event: bool) {
         let now = self.now;
         let peer = self.links[idx].peer;
         if is_welcome
@@ -544,7 +572,6 @@ impl World {
             node.into_iter().for_each(|node| link.up.end_at(now + node));
             return;
         }
-        let is_event = serde_json::from_slice::<Value>(frame).is_ok_and(|frame| frame.get("event_seq").is_some());
         let link = &mut self.links[idx];
         match link.tamper.filter(|_| is_event) {
             None => link.send(now, false, frame),
