@@ -23,7 +23,7 @@ impl Dice {
 
     /// From 0, below `n`.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
-        (u128::from(self.roll()) * u128::from(n) >> 64) as u64
+        ((u128::from(self.roll()) * u128::from(n)) >> 64) as u64
     }
 
     pub(crate) fn within(&mut self, from: u64, to: u64) -> u64 {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arcp_proto::endpoint::ConnId;
+use arcp_proto::endpoint::{ConnId, Durability};
 use arcp_proto::framing::LineDecoder;
 use arcp_proto::referee::{Finding, Referee, Rule, Side};
 use arcp_proto::wire::FrameFault;
@@ -139,6 +139,8 @@ impl World {
 /// Time.
 impl World {
     pub(crate) fn run(&mut self) {
+        let kind = (self.plan.endpoint.durability, self.plan.endpoint.runtime.overflow, self.plan.late, self.plan.lazy);
+        self.transcript.note(self.now, || format!("-- durability, overflow, lateness, laziness: {kind:?}"));
         let actions = std::mem::take(&mut self.plan.actions);
         for (at, action) in &actions {
             self.advance_to(1_000 + at);
@@ -440,7 +442,8 @@ impl World {
         let of = &mut self.nodes[node];
         if let Some(endpoint) = of.endpoint.as_mut() {
             endpoint.handle_disconnect(of.clock.at(now), conn);
-            of.is_resting = self.plan.lazy;
+            // It has others to serve where there are others.
+            of.is_resting = self.plan.lazy && self.plan.clients == 1 && self.plan.nodes == 1;
         }
         self.look_at_node(node);
         self.forget_link(idx);
@@ -636,7 +639,10 @@ impl World {
             });
             let is_of_many =
                 self.plan.nodes > 1 && (finding.rule == Rule::StaleToken || LAST_WORDS.contains(&finding.rule));
-            let is_ours = OURS_TO_JUDGE.contains(&finding.rule);
+            // What was not stored in time is forgotten, and its place is given out again to whoever has not seen it.
+            let is_batched = self.plan.endpoint.durability == Durability::Batched;
+            let is_forgotten = is_batched && finding.rule == Rule::ReplayChanged;
+            let is_ours = OURS_TO_JUDGE.contains(&finding.rule) || is_forgotten;
             assert!(is_excused || is_of_many || is_ours, "the referee, of link {}: {finding}", finding.conn);
         }
     }
