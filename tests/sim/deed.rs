@@ -409,7 +409,8 @@ impl World {
                 self.start_node(idx);
             }
             let node = &mut self.nodes[idx];
-            (node.asleep_until, node.deaf_until, node.slow_store_until, node.is_resting) = (0, 0, 0, false);
+            (node.asleep_until, node.deaf_until, node.is_resting) = (node.asleep_until.min(now), 0, false);
+            node.store_is_quick(now);
             node.troubled_until = node.troubled_until.min(now);
         }
         for idx in 0..self.peers.len() {

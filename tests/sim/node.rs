@@ -115,6 +115,12 @@ impl Node {
         !self.answers.is_empty() || !self.to_write.is_empty() || !self.to_confirm.is_empty()
     }
 
+    /// The store is quick again.
+    pub(crate) fn store_is_quick(&mut self, now: Ms) {
+        self.slow_store_until = 0;
+        self.to_write.iter_mut().for_each(|(at, _)| *at = (*at).min(now));
+    }
+
     fn later(&mut self, at: Ms, answer: Answer) {
         self.answers.push((at, answer));
     }

@@ -221,7 +221,7 @@ impl World {
     }
 
     /// What can be seen of it from outside, after each call.
-    fn look_at_peer(&mut self, idx: usize) {
+    pub(crate) fn look_at_peer(&mut self, idx: usize) {
         let (now, late) = (self.now, self.plan.late);
         let peer = &mut self.peers[idx];
         let phase = peer.session.phase();
@@ -635,7 +635,10 @@ impl World {
                 assert!(peer.close_called, "client {idx} closed without being asked to");
                 Some(Mark::Requested)
             }
-            CloseReason::ConnectFailed(_) | CloseReason::ConnectRefused(_) => Some(Mark::ConnectFailed),
+            CloseReason::ConnectFailed(_) | CloseReason::ConnectRefused(_) => {
+                assert!(peer.session.session_id().is_none(), "client {idx} was connected: {reason}");
+                Some(Mark::ConnectFailed)
+            }
             CloseReason::ResumeRefused(refusal) => {
                 // 3, 14: only where the runtime had to.
                 assert!(was_refused, "client {idx} was refused by nobody: {refusal}");

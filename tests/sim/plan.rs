@@ -198,13 +198,13 @@ fn millis(millis: u64) -> Duration {
 impl Plan {
     pub(crate) fn new(profile: Profile, seed: u64) -> Plan {
         let mut dice = Dice::new(seed ^ ((profile as u64 + 1) << 56));
-        let endpoint = Arc::new(endpoint(profile, &mut dice));
         let (nodes, clients) = match profile {
             Profile::Pair | Profile::Hostile => (1, 1),
-            Profile::Crowd if dice.once_in(40) => (1, 50),
-            Profile::Crowd => (1, dice.within(2, 6) as usize),
+            Profile::Crowd if dice.once_in(60) => (1, 50),
+            Profile::Crowd => (1, dice.within(2, 5) as usize),
             Profile::Durable => (dice.within(2, 3) as usize, dice.within(1, 3) as usize),
         };
+        let endpoint = Arc::new(endpoint(profile, clients, &mut dice));
         let late = if dice.once_in(6) { dice.within(1, 80) } else { 0 };
         let (lazy, everybody_sees_all) = (dice.once_in(3), dice.once_in(2));
         let (slow_verdicts, slow_answers) = (dice.once_in(5), dice.once_in(5));
@@ -268,14 +268,15 @@ fn limits(profile: Profile, dice: &mut Dice) -> Limits {
     }
 }
 
-fn endpoint(profile: Profile, dice: &mut Dice) -> EndpointConfig {
+fn endpoint(profile: Profile, clients: usize, dice: &mut Dice) -> EndpointConfig {
     let overflow = if dice.once_in(6) && profile != Profile::Durable { Overflow::Evict } else { Overflow::Block };
     let window = dice.pick(&[3, 10, 30, 600]);
     let runtime = RuntimeConfig::new(PeerInfo::new("sim-runtime", "1.0.0"));
     let runtime = RuntimeConfig {
         features: if dice.once_in(8) { features(dice) } else { FeatureSet::all() },
         limits: limits(profile, dice),
-        heartbeat_interval: secs(dice.pick(&[1, 3, 5, 5, 30, 30])),
+        // Fifty that breathe every second say little else.
+        heartbeat_interval: secs(if clients > 10 { 30 } else { dice.pick(&[2, 3, 5, 5, 30, 30]) }),
         resume_window: secs(window),
         retention: secs(window * dice.pick(&[1, 2, 3])),
         replay_events: dice.pick(&[2, 4, 8, 32, 1_000]),

@@ -514,6 +514,7 @@ impl World {
             }
             Err(fault) => self.peers[peer].session.handle_malformed(local, fault),
         }
+        self.look_at_peer(peer);
     }
 
     /// The client learns that its transport is gone.
@@ -637,11 +638,12 @@ impl World {
                     is_slow || link.was_unwritable && LAST_WORDS.contains(&finding.rule)
                 }
             });
-            let is_of_many =
-                self.plan.nodes > 1 && (finding.rule == Rule::StaleToken || LAST_WORDS.contains(&finding.rule));
+            let is_of_many = self.plan.nodes > 1
+                && (matches!(finding.rule, Rule::StaleToken | Rule::PressureRepeated)
+                    || LAST_WORDS.contains(&finding.rule));
             // What was not stored in time is forgotten, and its place is given out again to whoever has not seen it.
             let is_batched = self.plan.endpoint.durability == Durability::Batched;
-            let is_forgotten = is_batched && finding.rule == Rule::ReplayChanged;
+            let is_forgotten = is_batched && matches!(finding.rule, Rule::ReplayChanged | Rule::ReplayHole);
             let is_ours = OURS_TO_JUDGE.contains(&finding.rule) || is_forgotten;
             assert!(is_excused || is_of_many || is_ours, "the referee, of link {}: {finding}", finding.conn);
         }
