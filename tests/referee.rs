@@ -298,6 +298,26 @@ fn d15_a_takeover_is_clean() {
 }
 
 #[test]
+fn d15_nobody_is_superseded_on_a_transport_that_was_given_up() {
+    let mut play = Play::attached();
+    play.wait(30_000);
+    play.ping(R, "p1");
+    play.wait(30_000);
+    // The client comes back at the moment at which it is given up; both transports stand.
+    play.error("HEARTBEAT_LOST", true, "");
+    play.open();
+    play.hello(&claim("sess_1", "rt_1", 0));
+    play.welcome("rt_2");
+    play.conn = 1;
+    play.eof(R);
+    play.eof(C);
+    play.conn = 2;
+    play.bye();
+    play.findings.extend(play.referee.finish());
+    assert!(play.findings.iter().all(|finding| finding.rule != Rule::Takeover), "{:#?}", play.findings);
+}
+
+#[test]
 fn a14_a_refused_reauthentication_is_the_clients_fault_alone() {
     let mut play = Play::attached();
     play.hello("");

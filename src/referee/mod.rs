@@ -129,7 +129,8 @@ impl Referee {
             superseded = sight.frame(from, at, frame, self.tolerance, &mut verdict);
         }
         if let Some(old) = superseded.and_then(|old| self.connections.get_mut(&old)) {
-            old.superseded = true;
+            // Where the runtime had given the old transport up before, it has said so, and there is nobody to supersede.
+            old.superseded = !old.runtime.gone();
         }
         verdict.findings = charges.findings;
         verdict

@@ -1,0 +1,391 @@
+//! What a seed stands for: how a world is made, and what befalls it when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arcp_proto::endpoint::{Durability, EndpointConfig, Listing};
+use arcp_proto::wire::{Credentials, PeerInfo};
+use arcp_proto::{AckPolicy, ClientConfig, Farewell, Feature, FeatureSet, GapPolicy, Limits, Overflow, RuntimeConfig};
+
+use crate::dice::Dice;
+use crate::link::{Ms, Tamper};
+
+/// A kind of world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Profile {
+    /// One client, one process.
+    Pair,
+    /// Up to fifty clients on one process, who follow each other's jobs.
+    Crowd,
+    /// Processes that die, stop and go on, over one store.
+    Durable,
+    /// Peers that say what they like.
+    Hostile,
+}
+
+impl Profile {
+    pub(crate) const ALL: [Profile; 4] = [Profile::Pair, Profile::Crowd, Profile::Durable, Profile::Hostile];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Profile::Pair => "pair",
+            Profile::Crowd => "crowd",
+            Profile::Durable => "durable",
+            Profile::Hostile => "hostile",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Profile> {
+        Profile::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+}
+
+/// What is done to a world. Clients, processes and jobs are meant by any number: what there is of them decides whose it is,
+/// so that an action means something also where others were left out.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Submit(u64),
+    List(u64),
+    Cancel(u64, u64),
+    Subscribe {
+        who: u64,
+        job: u64,
+        history: Option<u64>,
+    },
+    Unsubscribe(u64, u64),
+    /// So many events of a job at once.
+    Burst {
+        job: u64,
+        count: u64,
+    },
+    Huge(u64),
+    /// The transport breaks. Each side learns it after so long, or never; some of what is on its way may still arrive.
+    Cut {
+        who: u64,
+        client: Option<Ms>,
+        node: Option<Ms>,
+        keeps: bool,
+    },
+    /// One direction dies, and nobody is told.
+    OneWay {
+        who: u64,
+        is_up: bool,
+    },
+    Stall {
+        who: u64,
+        is_up: bool,
+        lasts: Ms,
+    },
+    Unwritable {
+        who: u64,
+        lasts: Ms,
+    },
+    Sleep {
+        who: u64,
+        lasts: Ms,
+    },
+    SleepNode {
+        node: u64,
+        lasts: Ms,
+    },
+    /// Events are not polled.
+    Deaf {
+        who: u64,
+        lasts: Ms,
+    },
+    DeafNode {
+        node: u64,
+        lasts: Ms,
+    },
+    /// `poll_transmit` is not called.
+    Mute {
+        who: u64,
+        lasts: Ms,
+    },
+    /// The application marks nothing as processed.
+    Careless {
+        who: u64,
+        lasts: Ms,
+    },
+    /// The process of the client dies, and comes back from its last snapshot, on a machine with other clocks.
+    Crash {
+        who: u64,
+        lasts: Ms,
+    },
+    Close(u64),
+    /// It does not try to come back.
+    StayAway {
+        who: u64,
+        lasts: Ms,
+    },
+    /// `handle_timeout` early, and twice.
+    Poke(u64),
+    /// A clock that is behind.
+    ClockBack {
+        who: u64,
+        by: Ms,
+    },
+    WallStep {
+        who: u64,
+        by: i64,
+    },
+    /// Somebody tries a token that was retired.
+    OldToken(u64),
+    /// Somebody tries another's token.
+    OtherPrincipal(u64),
+    /// The transport breaks, and the next one with the welcome on it.
+    LoseWelcome {
+        who: u64,
+        client: Ms,
+        node: Option<Ms>,
+    },
+    Tamper {
+        who: u64,
+        how: Tamper,
+    },
+    Evict(u64),
+    Shutdown(u64),
+    Newcomer,
+    Kill {
+        node: u64,
+        lasts: Ms,
+    },
+    SlowStore {
+        node: u64,
+        lasts: Ms,
+    },
+    /// The client goes to one process, and at once to another.
+    Race {
+        who: u64,
+        after: Ms,
+    },
+    /// Somebody puts a frame into the link.
+    Inject {
+        who: u64,
+        is_up: bool,
+        kind: u64,
+        count: u64,
+    },
+}
+
+/// What a seed stands for.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) profile: Profile,
+    pub(crate) seed: u64,
+    pub(crate) endpoint: Arc<EndpointConfig>,
+    pub(crate) nodes: usize,
+    pub(crate) clients: usize,
+    pub(crate) actions: Vec<(Ms, Action)>,
+    /// How late each driver wakes up.
+    pub(crate) late: Ms,
+    /// Drivers poll nothing while a transport is gone.
+    pub(crate) lazy: bool,
+    pub(crate) everybody_sees_all: bool,
+    pub(crate) slow_verdicts: bool,
+    pub(crate) slow_answers: bool,
+    pub(crate) dice: Dice,
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+impl Plan {
+    pub(crate) fn new(profile: Profile, seed: u64) -> Plan {
+        let mut dice = Dice::new(seed ^ ((profile as u64 + 1) << 56));
+        let (nodes, clients) = match profile {
+            Profile::Pair | Profile::Hostile => (1, 1),
+            Profile::Crowd if dice.once_in(60) => (1, 50),
+            Profile::Crowd => (1, dice.within(2, 5) as usize),
+            Profile::Durable => (dice.within(2, 3) as usize, dice.within(1, 3) as usize),
+        };
+        let endpoint = Arc::new(endpoint(profile, clients, &mut dice));
+        let late = if dice.once_in(6) { dice.within(1, 80) } else { 0 };
+        let (lazy, everybody_sees_all) = (dice.once_in(3), dice.once_in(2));
+        let (slow_verdicts, slow_answers) = (dice.once_in(5), dice.once_in(5));
+        let mut actions = Vec::new();
+        let count = dice.within(5, if profile == Profile::Crowd { 40 } else { 24 });
+        let mut at = 0;
+        actions.push((600, Action::Submit(0)));
+        for _ in 0..count {
+            at += match dice.below(10) {
+                0 => 0,
+                1 => dice.below(12_000),
+                _ => dice.below(2_000),
+            };
+            actions.push((at, action(profile, &mut dice)));
+        }
+        actions.sort_by_key(|(at, _)| *at);
+        Plan {
+            profile,
+            seed,
+            endpoint,
+            nodes,
+            clients,
+            actions,
+            late,
+            lazy,
+            everybody_sees_all,
+            slow_verdicts,
+            slow_answers,
+            dice,
+        }
+    }
+}
+
+fn features(dice: &mut Dice) -> FeatureSet {
+    let droppable = [
+        Feature::Heartbeat,
+        Feature::Ack,
+        Feature::ListJobs,
+        Feature::Subscribe,
+        Feature::Progress,
+        Feature::ResultChunk,
+    ];
+    match dice.below(12) {
+        0 => FeatureSet::none(),
+        1..=3 => {
+            let dropped = dice.pick(&droppable);
+            FeatureSet::all().without(dropped)
+        }
+        _ => FeatureSet::all(),
+    }
+}
+
+fn limits(profile: Profile, dice: &mut Dice) -> Limits {
+    let defaults = Limits::default();
+    Limits {
+        inbound_bytes: dice.pick(&[defaults.inbound_bytes, defaults.inbound_bytes, 16 << 10]),
+        violations: if profile == Profile::Hostile { dice.pick(&[3, 10, 64]) } else { defaults.violations },
+        control_frames: dice.pick(&[defaults.control_frames, 40]),
+        max_frame: dice.pick(&[defaults.max_frame, 64 << 10]),
+        ..defaults
+    }
+}
+
+fn endpoint(profile: Profile, clients: usize, dice: &mut Dice) -> EndpointConfig {
+    let overflow = if dice.once_in(6) && profile != Profile::Durable { Overflow::Evict } else { Overflow::Block };
+    let window = dice.pick(&[3, 10, 30, 600]);
+    let runtime = RuntimeConfig::new(PeerInfo::new("sim-runtime", "1.0.0"));
+    let runtime = RuntimeConfig {
+        features: if dice.once_in(8) { features(dice) } else { FeatureSet::all() },
+        limits: limits(profile, dice),
+        // Fifty that breathe every second say little else.
+        heartbeat_interval: secs(if clients > 10 { 30 } else { dice.pick(&[2, 3, 5, 5, 30, 30]) }),
+        resume_window: secs(window),
+        retention: secs(window * dice.pick(&[1, 2, 3])),
+        replay_events: dice.pick(&[2, 4, 8, 32, 1_000]),
+        replay_bytes: dice.pick(&[4 << 10, 64 << 10, 1 << 20]),
+        overflow,
+        back_pressure_threshold: dice.pick(&[1, 3, 10, 1_000]),
+        close_timeout: secs(dice.within(1, 5)),
+        ..runtime
+    };
+    let is_tight = profile == Profile::Crowd && dice.once_in(3);
+    EndpointConfig {
+        verdict_timeout: secs(4),
+        sessions_per_principal: if is_tight { 2 } else { 1_000 },
+        parked_sessions: if is_tight { 2 } else { 1_000 },
+        listing: dice.pick(&[Listing::Directory, Listing::Application]),
+        submits_in_order: !dice.once_in(4),
+        durability: match profile {
+            Profile::Durable => {
+                dice.pick(&[Durability::BeforeTransmit, Durability::BeforeTransmit, Durability::Batched])
+            }
+            _ => Durability::Volatile,
+        },
+        ..EndpointConfig::new(runtime)
+    }
+}
+
+/// A client of the given principal.
+pub(crate) fn client(profile: Profile, principal: usize, dice: &mut Dice) -> ClientConfig {
+    let peer = PeerInfo::new("sim-client", "1.0.0");
+    let gap_policy = if dice.once_in(4) && profile != Profile::Durable { GapPolicy::Report } else { GapPolicy::Resume };
+    ClientConfig {
+        features: if profile == Profile::Durable { FeatureSet::all() } else { features(dice) },
+        limits: limits(profile, dice),
+        ack_policy: dice.pick(&[AckPolicy::Manual, AckPolicy::Manual, AckPolicy::OnPoll]),
+        ack_delay: millis(dice.pick(&[0, 20, 250, 1_000])),
+        ack_batch: dice.pick(&[1, 5, 500]),
+        lagging_after: dice.pick(&[3, 500]),
+        gap_policy,
+        resume_overlap: dice.below(2),
+        give_up_after: if dice.once_in(6) { Some(secs(dice.within(1, 60))) } else { None },
+        request_timeout: secs(dice.pick(&[3, 30])),
+        handshake_timeout: secs(dice.pick(&[2, 10])),
+        close_timeout: secs(dice.within(1, 5)),
+        farewell: dice.pick(&[Farewell::Bye, Farewell::Close]),
+        ..ClientConfig::new(peer, Credentials::bearer(format!("secret-p{principal}")))
+    }
+}
+
+fn some(dice: &mut Dice, upto: Ms) -> Option<Ms> {
+    (!dice.once_in(4)).then(|| dice.below(upto))
+}
+
+/// What befalls worlds of this kind alone.
+fn special_action(profile: Profile, dice: &mut Dice) -> Action {
+    let who = dice.roll();
+    match (profile, dice.below(8)) {
+        (Profile::Hostile, _) => {
+            let count = if dice.once_in(8) { dice.below(90) } else { dice.within(1, 4) };
+            Action::Inject { who, is_up: dice.once_in(2), kind: dice.roll(), count }
+        }
+        (Profile::Durable, 0..2) => Action::Kill { node: who, lasts: dice.within(10, 6_000) },
+        (Profile::Durable, 2..4) => Action::SleepNode { node: who, lasts: dice.within(10, 12_000) },
+        (Profile::Durable, 4..6) => Action::SlowStore { node: who, lasts: dice.within(10, 6_000) },
+        (Profile::Durable, _) => Action::Race { who, after: dice.below(400) },
+        (Profile::Crowd, 0..5) => {
+            let history = (!dice.once_in(3)).then(|| dice.below(20));
+            Action::Subscribe { who, job: dice.roll(), history }
+        }
+        (Profile::Crowd, 5) => Action::Unsubscribe(who, dice.roll()),
+        (Profile::Crowd, _) => Action::Newcomer,
+        (Profile::Pair, _) => Action::Burst { job: who, count: dice.within(1, 30) },
+    }
+}
+
+fn action(profile: Profile, dice: &mut Dice) -> Action {
+    let is_special = dice.once_in(if profile == Profile::Hostile { 2 } else { 4 });
+    if is_special {
+        return special_action(profile, dice);
+    }
+    let who = dice.roll();
+    match dice.below(100) {
+        0..22 => Action::Submit(who),
+        22..36 => Action::Burst { job: who, count: dice.within(1, 30) },
+        36..40 => Action::List(who),
+        40..43 => Action::Cancel(who, dice.roll()),
+        43..56 => Action::Cut { who, client: some(dice, 3_000), node: some(dice, 3_000), keeps: dice.once_in(2) },
+        56..59 => Action::OneWay { who, is_up: dice.once_in(2) },
+        59..62 => Action::Stall { who, is_up: dice.once_in(2), lasts: dice.within(10, 8_000) },
+        62..65 => Action::Unwritable { who, lasts: dice.within(10, 8_000) },
+        65..68 => Action::Sleep { who, lasts: dice.within(10, 14_000) },
+        68..70 => Action::SleepNode { node: who, lasts: dice.within(10, 14_000) },
+        70..73 => Action::Deaf { who, lasts: dice.within(10, 8_000) },
+        73..75 => Action::DeafNode { node: who, lasts: dice.within(10, 3_000) },
+        75..77 => Action::Mute { who, lasts: dice.within(10, 8_000) },
+        77..80 => Action::Careless { who, lasts: dice.within(10, 12_000) },
+        80..84 => Action::Crash { who, lasts: dice.within(1, 5_000) },
+        84..85 => Action::Close(who),
+        85..87 => Action::StayAway { who, lasts: dice.within(1_000, 70_000) },
+        87..88 => Action::Poke(who),
+        88..89 => Action::ClockBack { who, by: dice.within(1, 10_000) },
+        89..90 => Action::WallStep { who, by: dice.within(1, 600_000) as i64 - 300_000 },
+        90..92 => Action::OldToken(who),
+        92..93 => Action::OtherPrincipal(who),
+        93..96 => Action::LoseWelcome { who, client: dice.below(2_000), node: some(dice, 4_000) },
+        96..98 => Action::Tamper { who, how: dice.pick(&[Tamper::Swap, Tamper::Repeat, Tamper::Drop, Tamper::Drop]) },
+        _ => match dice.below(3) {
+            0 => Action::Evict(who),
+            1 => Action::Shutdown(who),
+            _ => Action::Huge(who),
+        },
+    }
+}
