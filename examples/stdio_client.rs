@@ -169,7 +169,7 @@ impl Driver {
         let (id, limits, wakes) = (self.transports, &self.limits, &self.wakes);
         let transport = match &self.spawn {
             Some(command) => Transport::spawn(id, command, limits, wakes),
-            None => Ok(Transport::start(id, (io::stdin(), io::stdout()), None, limits, wakes)),
+            None => Transport::start(id, (io::stdin(), io::stdout()), None, limits, wakes),
         };
         match transport {
             Ok(transport) => {
@@ -272,9 +272,10 @@ impl Transport {
         let mut command = Command::new(program);
         // In a group of its own, a terminal's Ctrl-C does not reach it: it is to be there still when we say goodbye.
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut child = command.spawn()?;
+        let name = program.to_string_lossy();
+        let mut child = command.spawn().map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
         match (child.stdout.take(), child.stdin.take()) {
-            (Some(from), Some(to)) => Ok(Transport::start(id, (from, to), Some(child), limits, wakes)),
+            (Some(from), Some(to)) => Transport::start(id, (from, to), Some(child), limits, wakes),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
@@ -285,15 +286,15 @@ impl Transport {
         child: Option<Child>,
         limits: &Limits,
         wakes: &SyncSender<Wake>,
-    ) -> Transport {
+    ) -> io::Result<Transport> {
         let (writes, written) = mpsc::sync_channel(0);
         let close = move || {
             drop(writes);
             // If it could not write, the peer has gone; but what that said before may be unread: the reader tells first.
             thread::sleep(GRACE / 2);
         };
-        let lines = Lines::start(id, streams, limits, wakes, Wake::Lines, close);
-        Transport { id, lines, is_writable: true, reader_waits: false, child, written }
+        let lines = Lines::start(id, streams, limits, wakes, Wake::Lines, close)?;
+        Ok(Transport { id, lines, is_writable: true, reader_waits: false, child, written })
     }
 
     /// Lets the writer finish, and the child end by itself at the end of its input. A child that takes too long is killed.

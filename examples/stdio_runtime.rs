@@ -32,9 +32,12 @@ const WAKES: usize = 16;
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// A demo runtime on stdin and stdout, one message a line.
+/// A demo runtime on stdin and stdout, one message a line
+///
+/// It serves one client, and ends when its stdin closes; on SIGINT or SIGTERM, too, after a goodbye that takes ten seconds
+/// at most. A second signal ends it at once.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = runtime::AGENTS)]
 struct Options {
     #[command(flatten)]
     runtime: RuntimeOptions,
@@ -63,7 +66,7 @@ struct Server {
 fn main() -> io::Result<()> {
     let options = Options::parse();
     let clock = Clock::new();
-    let mut host = Host::new(&options.runtime);
+    let mut host = Host::new(&options.runtime, clock)?;
     let conn = host.endpoint.connect(clock.now());
     let limits = options.runtime.config().runtime.limits.clone();
     let (wakes, woken) = mpsc::sync_channel(WAKES);
@@ -71,7 +74,7 @@ fn main() -> io::Result<()> {
     ending::on_signal(move || drop(end.send(Wake::End)))?;
     let written = wakes.clone();
     let close = move || drop(written.send(Wake::Written));
-    let lines = Lines::start(conn, (io::stdin(), io::stdout()), &limits, &wakes, Wake::Lines, close);
+    let lines = Lines::start(conn, (io::stdin(), io::stdout()), &limits, &wakes, Wake::Lines, close)?;
     Server { clock, host, lines: Some(lines), conn, is_waiting: false, ends_at: None }.serve(&woken);
     Ok(())
 }

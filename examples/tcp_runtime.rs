@@ -19,9 +19,11 @@ mod lines;
 mod runtime;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
+use std::io::{self, Read, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -41,9 +43,13 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// How long nobody is accepted after it could not be done: mostly there are no descriptors left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// A demo runtime over TCP, one message a line.
+/// A demo runtime over TCP, one message a line
+///
+/// Once it listens it says {"ev":"ready","port":N} on stderr. It ends on SIGINT or SIGTERM, or with --until-eof when its
+/// stdin closes: every client is told goodbye, within ten seconds; a second signal ends it at once. TCP has neither
+/// encryption nor authentication of its own: listen on loopback, or put something in front that has.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = runtime::AGENTS)]
 struct Options {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7778")]
@@ -73,17 +79,49 @@ struct Server {
     /// What is still written to, or may be read by the client, and until when at most.
     closing: VecDeque<(Instant, ConnId)>,
     streams: BTreeMap<ConnId, Stream>,
+    /// Their readers or writers have ended just now.
+    ended: Vec<ConnId>,
 }
 
 /// A connection, until nobody needs it any more.
 struct Stream {
-    tcp: TcpStream,
+    tcp: Socket,
     /// The reader or the writer has ended.
     is_half_done: bool,
 }
 
-fn main() -> io::Result<()> {
+/// One descriptor for all who have to do with a connection.
+#[derive(Clone)]
+struct Socket(Arc<TcpStream>);
+
+impl Read for Socket {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(into)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self.0).flush()
+    }
+}
+
+fn main() -> ExitCode {
     let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tcp_runtime: {}: {error}", options.listen);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> io::Result<()> {
     let listener = TcpListener::bind(options.listen)?;
     let port = listener.local_addr()?.port();
     let (wakes, woken) = mpsc::sync_channel(WAKES);
@@ -93,16 +131,19 @@ fn main() -> io::Result<()> {
     if options.until_eof {
         await_eof(wakes.clone());
     }
-    eprintln!("{}", serde_json::json!({"ev": "ready", "port": port}));
+    // Whoever started it may not want to know.
+    let _ = writeln!(io::stderr(), "{}", serde_json::json!({"ev": "ready", "port": port}));
+    let clock = Clock::new();
     Server {
-        clock: Clock::new(),
+        clock,
         limits: options.runtime.config().runtime.limits.clone(),
-        host: Host::new(&options.runtime),
+        host: Host::new(&options.runtime, clock)?,
         wakes,
         lines: BTreeMap::new(),
         waiting: Vec::new(),
         closing: VecDeque::new(),
         streams: BTreeMap::new(),
+        ended: Vec::new(),
     }
     .serve(&woken);
     Ok(())
@@ -166,6 +207,7 @@ impl Server {
 
             // 3. Send what there is to send, and close what is done with.
             has_sent = self.send();
+            has_sent |= self.take_leave();
             self.close();
 
             // 4. Read on where there is room for more.
@@ -186,19 +228,23 @@ impl Server {
     fn connected(&mut self, stream: TcpStream) {
         let now = self.clock.now();
         let conn = self.host.endpoint.connect(now);
-        let started = stream.set_nodelay(true).and_then(|()| {
-            let (reading, writing, closing) = (stream.try_clone()?, stream.try_clone()?, stream.try_clone()?);
+        let tcp = Socket(Arc::new(stream));
+        let started = tcp.0.set_nodelay(true).and_then(|()| {
+            let closing = tcp.clone();
             // The client closes the other half when it has read all: to close it here might cut it short.
-            let close = move || drop(closing.shutdown(Shutdown::Write));
-            Ok(Lines::start(conn, (reading, writing), &self.limits, &self.wakes, Wake::Lines, close))
+            let close = move || drop(closing.0.shutdown(Shutdown::Write));
+            Lines::start(conn, (tcp.clone(), tcp.clone()), &self.limits, &self.wakes, Wake::Lines, close)
         });
         match started {
             Ok(lines) => {
                 self.lines.insert(conn, lines);
-                self.streams.insert(conn, Stream { tcp: stream, is_half_done: false });
+                self.streams.insert(conn, Stream { tcp, is_half_done: false });
             }
-            // It is gone already, or there are no descriptors left.
-            Err(_) => self.host.endpoint.handle_disconnect(now, conn),
+            // It is gone already, or there are no threads left.
+            Err(_) => {
+                let _ = tcp.0.shutdown(Shutdown::Both);
+                self.host.endpoint.handle_disconnect(now, conn);
+            }
         }
     }
 
@@ -224,20 +270,26 @@ impl Server {
                     self.host.endpoint.set_writable(to, true);
                 }
             }
-            Told::Ended(conn) => {
-                if self.lines.contains_key(&conn) {
-                    // Whoever asked and then closed its half may still read the answers.
-                    self.host.turn(now);
-                    self.send();
-                    self.host.endpoint.handle_disconnect(now, conn);
-                    self.finish(now.mono, conn);
-                }
-                if self.streams.get_mut(&conn).is_some_and(|stream| mem::replace(&mut stream.is_half_done, true)) {
-                    self.closing.retain(|(_, closing)| *closing != conn);
-                    self.streams.remove(&conn);
-                }
+            Told::Ended(conn) => self.ended.push(conn),
+        }
+    }
+
+    /// Takes leave of those that have ended; whoever asked and then closed its half has its answers by now. Says whether
+    /// there was anybody.
+    fn take_leave(&mut self) -> bool {
+        let now = self.clock.now();
+        let ended = mem::take(&mut self.ended);
+        for conn in &ended {
+            if self.lines.contains_key(conn) {
+                self.host.endpoint.handle_disconnect(now, *conn);
+                self.finish(now.mono, *conn);
+            }
+            if self.streams.get_mut(conn).is_some_and(|stream| mem::replace(&mut stream.is_half_done, true)) {
+                self.closing.retain(|(_, closing)| closing != conn);
+                self.streams.remove(conn);
             }
         }
+        !ended.is_empty()
     }
 
     /// Says whether there was anything.
@@ -269,7 +321,7 @@ impl Server {
         }
         while let Some((_, conn)) = self.closing.pop_front_if(|(at, _)| *at <= now.mono) {
             if let Some(stream) = self.streams.remove(&conn) {
-                let _ = stream.tcp.shutdown(Shutdown::Both);
+                let _ = stream.tcp.0.shutdown(Shutdown::Both);
             }
         }
     }

@@ -32,6 +32,7 @@ struct ClientLine {
 }
 
 #[derive(Parser)]
+#[command(after_help = runtime::AGENTS)]
 struct RuntimeLine {
     #[command(flatten)]
     options: RuntimeOptions,
@@ -99,7 +100,11 @@ impl World {
     fn before(runtime: &[&str], can_reconnect: bool, arguments: &[&str]) -> World {
         let now = Now::new(Instant::ZERO, Timestamp::from_unix_millis(1_778_701_333_000));
         let options = ClientLine::try_parse_from([&["client"], arguments].concat()).unwrap().options;
-        let host = Host::new(&RuntimeLine::try_parse_from([&["runtime"], runtime].concat()).unwrap().options);
+        let host = Host::new(
+            &RuntimeLine::try_parse_from([&["runtime"], runtime].concat()).unwrap().options,
+            arcp_proto::Clock::new(),
+        )
+        .unwrap();
         let output = Output::default();
         let operator = Operator::new(now, options, can_reconnect, Box::new(output.clone()));
         World {

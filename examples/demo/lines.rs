@@ -40,6 +40,10 @@ pub struct Lines {
 impl Lines {
     /// Starts the threads. What they tell is put into the words of the loop by `told`. `close` is called once all is
     /// written, or cannot be.
+    ///
+    /// # Errors
+    ///
+    /// There are as many threads as there may be.
     pub fn start<Id: Clone + Send + 'static, W: Send + 'static>(
         id: Id,
         (reading, writing): (impl Read + Send + 'static, impl Write + Send + 'static),
@@ -47,27 +51,26 @@ impl Lines {
         wakes: &SyncSender<W>,
         told: fn(Told<Id>) -> W,
         close: impl FnOnce() + Send + 'static,
-    ) -> Lines {
+    ) -> io::Result<Lines> {
         let (to_writer, batches) = mpsc::channel();
         let (read_on, may_read) = mpsc::sync_channel(1);
         let decoder = LineDecoder::new(limits.opening_frame);
         let max_frame = limits.max_frame;
-        {
-            let (id, wakes) = (id.clone(), wakes.clone());
-            let tell = move |what| wakes.send(told(what)).is_ok();
-            thread::spawn(move || {
-                read(id.clone(), reading, decoder, max_frame, &may_read, &tell);
-                tell(Told::Ended(id));
-            });
-        }
-        let wakes = wakes.clone();
-        let tell = move |what| wakes.send(told(what)).is_ok();
-        thread::spawn(move || {
+        let (from, to_loop) = (id.clone(), wakes.clone());
+        thread::Builder::new().spawn(move || {
+            let tell = |what| to_loop.send(told(what)).is_ok();
+            read(from.clone(), reading, decoder, max_frame, &may_read, &tell);
+            tell(Told::Ended(from));
+        })?;
+        let to_loop = wakes.clone();
+        // Without a writer the reader ends, too: nobody lets it read on.
+        thread::Builder::new().spawn(move || {
+            let tell = |what| to_loop.send(told(what)).is_ok();
             write(&id, writing, &batches, &tell);
             close();
             tell(Told::Ended(id));
-        });
-        Lines { to_writer, read_on, batch: Vec::new(), unwritten: 0 }
+        })?;
+        Ok(Lines { to_writer, read_on, batch: Vec::new(), unwritten: 0 })
     }
 
     /// Takes a message to be written; says whether there is room for more. Nothing is lost where there is none.

@@ -1,13 +1,16 @@
 //! Everything of a runtime but its transport.
 
-use arcp_proto::endpoint::{Endpoint, EndpointEvent, Policy, Scope};
-use arcp_proto::wire::Principal;
-use arcp_proto::{Instant, Now};
+use std::io;
+
+use arcp_proto::endpoint::{AdmitError, Applicant, Endpoint, EndpointEvent, Policy, Scope};
+use arcp_proto::wire::{ErrorCode, Principal, WireError};
+use arcp_proto::{Clock, Instant, Now};
 use serde_json::json;
 
 use super::agents;
 use super::door::Door;
 use super::jobs::Jobs;
+use super::log::Log;
 use super::options::RuntimeOptions;
 
 /// Lets everybody see everything.
@@ -27,17 +30,22 @@ pub struct Host {
     pub endpoint: Endpoint,
     door: Door,
     jobs: Jobs,
-    audit: bool,
+    /// What an operator reads, where that is wanted.
+    log: Option<Log>,
 }
 
 impl Host {
-    pub fn new(options: &RuntimeOptions) -> Host {
+    /// # Errors
+    ///
+    /// There are as many threads as there may be, and one was wanted.
+    pub fn new(options: &RuntimeOptions, clock: Clock) -> io::Result<Host> {
         let mut endpoint = Endpoint::new(options.config());
         if options.observe_all {
             endpoint = endpoint.with_policy(ObserveAll);
         }
         let door = Door::new(options.passes.clone(), agents::inventory());
-        Host { endpoint, door, jobs: Jobs::default(), audit: options.audit }
+        let log = options.audit.then(Log::start).transpose()?;
+        Ok(Host { endpoint, door, jobs: Jobs::new(clock), log })
     }
 
     /// Lets time pass and jobs work, and attends to what the endpoint tells.
@@ -50,8 +58,8 @@ impl Host {
             self.attend(now, event);
         }
         while let Some(record) = self.endpoint.poll_audit() {
-            if self.audit {
-                eprintln!("{}", json!({"ev": "audit", "record": record.to_string()}));
+            if let Some(log) = &mut self.log {
+                log.line(json!({"ev": "audit", "record": record.to_string()}));
             }
         }
     }
@@ -71,20 +79,29 @@ impl Host {
     fn attend(&mut self, now: Now, event: EndpointEvent) {
         let endpoint = &mut self.endpoint;
         match event {
-            EndpointEvent::Authenticate(applicant) => {
-                // An `Err` of these is an answer to somebody who is gone, or was told already.
-                let _ = match self.door.judge(&applicant) {
-                    Ok(grant) => endpoint.admit(now, applicant.conn, grant).map(|_| ()),
-                    Err(error) => endpoint.reject(now, applicant.conn, error),
-                };
+            EndpointEvent::Authenticate(applicant) => self.authenticate(now, &applicant),
+            EndpointEvent::Submit { request, principal, submit, .. } => {
+                self.jobs.submit(now, endpoint, &request, principal, &submit);
             }
-            EndpointEvent::Submit { request, submit, .. } => self.jobs.submit(now, endpoint, &request, &submit),
             EndpointEvent::Cancel { request, job_id, reason } => {
                 self.jobs.cancel(now, endpoint, &request, &job_id, reason);
             }
             EndpointEvent::Writable { jobs, .. } => self.jobs.go_on(now, &jobs),
-            // Jobs outlive their sessions: whoever subscribed still hears of them.
+            EndpointEvent::Closed { jobs, .. } => self.jobs.orphan(now, &jobs),
             _ => {}
         }
+    }
+
+    fn authenticate(&mut self, now: Now, applicant: &Applicant) {
+        let conn = applicant.conn;
+        let verdict = self.door.judge(applicant);
+        let admitted = verdict.map(|grant| self.endpoint.admit(now, conn, grant));
+        let refusal = match admitted {
+            // Who was refused, or has no place, was told; who is gone needs no answer.
+            Ok(Ok(_) | Err(AdmitError::NobodyWaits | AdmitError::ResumeRefused(_) | AdmitError::NoPlace(_))) => return,
+            Ok(Err(unfit)) => WireError::new(ErrorCode::InternalError, unfit.to_string()),
+            Err(refusal) => refusal,
+        };
+        let _ = self.endpoint.reject(now, conn, refusal);
     }
 }

@@ -4,20 +4,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arcp_proto::endpoint::{AcceptError, Endpoint, PublishError, Request};
-use arcp_proto::wire::{Budget, ErrorCode, JobAccepted, JobId, JobSubmit, Lease, LeaseConstraints, WireError};
-use arcp_proto::{AnswerError, EntropyError, Instant, Now, Secrets, SendError};
+use arcp_proto::wire::{
+    Budget, ErrorCode, JobAccepted, JobId, JobSubmit, Lease, LeaseConstraints, Principal, WireError,
+};
+use arcp_proto::{AnswerError, Clock, EntropyError, Instant, Now, Secrets, SendError};
 
 use super::agents::{self, Agent, Desk, Step};
 
-/// More than this at once are refused.
+/// More than this at once are refused, and of one principal.
 const MOST_JOBS: usize = 10_000;
+const MOST_JOBS_OF_ONE: usize = 1_000;
 
-/// So many steps of a job before others have their turn, and what was published is sent.
+/// So many steps of a job before others have their turn, and what was published is sent; and so much time.
 const BURST: usize = 256;
+const TURN: Duration = Duration::from_millis(2);
 
-#[derive(Default)]
+/// So much time for the turns of all together: then it is seen what has come meanwhile.
+const ROUND: Duration = Duration::from_millis(10);
+
+/// The pause between two turns of a job of which nobody hears.
+const UNHEARD: Duration = Duration::from_secs(1);
+
+/// How long a job goes on behind the end of its session: nobody can cancel it any more (D37).
+const ORPHANED: Duration = Duration::from_secs(600);
+
 pub struct Jobs {
+    clock: Clock,
     live: BTreeMap<JobId, Job>,
+    /// How many each principal has.
+    of_principal: BTreeMap<Principal, usize>,
     /// By when they have something to do, and then in the order in which they came.
     agenda: BTreeSet<(Instant, u64, JobId)>,
     /// How many have come.
@@ -26,6 +41,7 @@ pub struct Jobs {
 
 struct Job {
     number: u64,
+    principal: Principal,
     agent: Box<dyn Agent>,
     /// When it goes on by itself; never, while it waits for room or to be cancelled.
     next: Instant,
@@ -49,29 +65,49 @@ enum Turn {
 }
 
 impl Jobs {
+    /// No jobs yet. The clock tells how long turns take.
+    pub fn new(clock: Clock) -> Jobs {
+        Jobs { clock, live: BTreeMap::new(), of_principal: BTreeMap::new(), agenda: BTreeSet::new(), taken: 0 }
+    }
+
     /// When there is something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.agenda.first().map(|(at, ..)| *at).filter(|at| *at != Instant::MAX)
     }
 
-    /// Everything that is due does its next steps.
+    /// What is due does its next steps, as far as there is time.
     pub fn work(&mut self, now: Now, endpoint: &mut Endpoint) {
-        // One turn each: whoever is due at once again, is so in the next round.
+        let ends_at = self.clock.now().mono + ROUND;
+        // One turn each: whoever is due at once again, is so in the next round, behind those that had none in this.
         let due: Vec<JobId> =
             self.agenda.iter().take_while(|(at, ..)| *at <= now.mono).map(|(.., job)| job.clone()).collect();
         for id in due {
             let Some(mut job) = self.take(&id) else { continue };
-            let mut desk = Desk { now, endpoint: &mut *endpoint, job: &id };
-            if let Turn::Next(at) = turn(&mut job, &mut desk) {
-                job.next = at;
-                self.put(id, job);
+            let mut desk = Desk { now, endpoint: &mut *endpoint, job: &id, is_unheard: false };
+            match turn(&mut job, &mut desk, &self.clock) {
+                Turn::Next(at) => {
+                    job.next = at;
+                    self.put(id, job);
+                }
+                Turn::Over => self.forget(&job.principal),
+            }
+            if self.clock.now().mono >= ends_at {
+                return;
             }
         }
     }
 
     /// Takes a job on, or refuses it (§7.1).
-    pub fn submit(&mut self, now: Now, endpoint: &mut Endpoint, request: &Request, submit: &JobSubmit) {
-        let started = if self.live.len() < MOST_JOBS {
+    pub fn submit(
+        &mut self,
+        now: Now,
+        endpoint: &mut Endpoint,
+        request: &Request,
+        principal: Principal,
+        submit: &JobSubmit,
+    ) {
+        let of_one = self.of_principal.get(&principal).copied().unwrap_or(0);
+        let started = if self.live.len() < MOST_JOBS && of_one < MOST_JOBS_OF_ONE {
             agents::start(submit).and_then(|(name, agent)| Ok((accepted(now, submit, name)?, agent)))
         } else {
             Err(WireError::new(ErrorCode::InternalError, "too many jobs run already"))
@@ -82,7 +118,8 @@ impl Jobs {
                 match endpoint.accept_job(now, request, accepted) {
                     Ok(()) => {
                         self.taken += 1;
-                        let job = Job { number: self.taken, agent, next: now.mono, deadline, end: None };
+                        *self.of_principal.entry(principal.clone()).or_default() += 1;
+                        let job = Job { number: self.taken, principal, agent, next: now.mono, deadline, end: None };
                         return self.put(id, job);
                     }
                     // Whoever asked is gone.
@@ -119,10 +156,34 @@ impl Jobs {
         }
     }
 
+    /// The session that submitted these has ended. They go on for whoever subscribed, for a while.
+    pub fn orphan(&mut self, now: Now, jobs: &[JobId]) {
+        for id in jobs {
+            if let Some(mut job) = self.take(id) {
+                let end = now.mono + ORPHANED;
+                if end < job.deadline.0 {
+                    job.deadline = (end, ErrorCode::Timeout);
+                }
+                self.put(id.clone(), job);
+            }
+        }
+    }
+
     /// Nothing runs any more.
     pub fn stop(&mut self) {
         self.live.clear();
+        self.of_principal.clear();
         self.agenda.clear();
+    }
+
+    /// One of its jobs is over.
+    fn forget(&mut self, principal: &Principal) {
+        if let Some(count) = self.of_principal.get_mut(principal) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_principal.remove(principal);
+            }
+        }
     }
 
     fn take(&mut self, id: &JobId) -> Option<Job> {
@@ -138,18 +199,20 @@ impl Jobs {
 }
 
 /// A job's turn: the steps until it has to pause, or others have waited long enough.
-fn turn(job: &mut Job, desk: &mut Desk<'_>) -> Turn {
+fn turn(job: &mut Job, desk: &mut Desk<'_>, clock: &Clock) -> Turn {
     let now = desk.now.mono;
     if job.deadline.0 <= now && job.end.is_none() {
         let message = format!("the job ran out of its time ({})", job.deadline.1);
         job.end = Some(WireError::new(job.deadline.1.clone(), message));
     }
-    for _ in 0..BURST {
+    let ends_at = clock.now().mono + TURN;
+    for step in 1..=BURST {
         let outcome = match &job.end {
             Some(error) => desk.fail(error.clone()).map(|()| Step::Done),
             None => job.agent.step(desk),
         };
         match outcome {
+            Ok(Step::Next) if step % 16 == 0 && clock.now().mono >= ends_at => break,
             Ok(Step::Next) => {}
             Ok(Step::Pause(time)) => return Turn::Next(now + time),
             Ok(Step::Wait) => return Turn::Next(Instant::MAX),
@@ -161,7 +224,7 @@ fn turn(job: &mut Job, desk: &mut Desk<'_>) -> Turn {
             Err(error) => job.end = Some(WireError::new(ErrorCode::InternalError, error.to_string())),
         }
     }
-    Turn::Next(now)
+    Turn::Next(if desk.is_unheard { now + UNHEARD } else { now })
 }
 
 /// What a client is told of the job that it asked for. The demo grants every lease as it was asked for.

@@ -6,7 +6,9 @@ mod agents;
 mod door;
 mod host;
 mod jobs;
+mod log;
 mod options;
 
+pub use agents::AGENTS;
 pub use host::Host;
 pub use options::RuntimeOptions;

@@ -36,8 +36,8 @@ pub struct RuntimeOptions {
     /// What happens to an event that does not fit the replay buffer
     #[arg(long, value_enum, default_value_t = OnOverflow::Block)]
     pub overflow: OnOverflow,
-    /// The longest message, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = at_least_one)]
+    /// The longest message, in bytes, from 2000: the welcome has to fit
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = a_frame)]
     pub max_frame: usize,
     /// How long a client may take for its first message, in seconds
     #[arg(long, value_name = "SEC", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
@@ -76,6 +76,10 @@ pub enum OnOverflow {
     Block,
     /// The oldest goes
     Evict,
+}
+
+fn a_frame(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|bytes| *bytes >= 2_000).ok_or_else(|| "expected a number from 2000".to_owned())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -17,7 +17,7 @@
 //! It speaks plain HTTP: encryption is for a proxy in front of it, which ends TLS and passes the upgrade of `/arcp` on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -50,6 +50,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// stdin closes: every client is told goodbye, within ten seconds; a second signal ends it at once. It has no encryption
 /// of its own: listen on loopback, or put a proxy in front that ends TLS.
 #[derive(clap::Args, Debug)]
+#[command(after_help = crate::runtime::AGENTS)]
 pub struct ServerOptions {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
@@ -108,11 +109,13 @@ pub fn run(options: &ServerOptions) -> io::Result<()> {
             await_eof(wakes.clone());
         }
         let accepting = task::spawn(accept(listener, wakes.clone()));
-        eprintln!("{}", serde_json::json!({"ev": "ready", "port": port}));
+        // Whoever started it may not want to know.
+        let _ = writeln!(io::stderr(), "{}", serde_json::json!({"ev": "ready", "port": port}));
+        let clock = Clock::new();
         let server = Server {
-            clock: Clock::new(),
+            clock,
             limits: Arc::new(options.runtime.config().runtime.limits.clone()),
-            host: Host::new(&options.runtime),
+            host: Host::new(&options.runtime, clock)?,
             wakes,
             links: BTreeMap::new(),
             waiting: Vec::new(),

@@ -1,7 +1,7 @@
 //! Where an agent lays down what it has.
 
 use arcp_proto::Now;
-use arcp_proto::endpoint::{Endpoint, PublishError};
+use arcp_proto::endpoint::{Endpoint, PublishError, Published, Receipt};
 use arcp_proto::wire::{JobError, JobId, JobResult, WireError};
 use serde::Serialize;
 
@@ -10,12 +10,16 @@ pub struct Desk<'a> {
     pub now: Now,
     pub endpoint: &'a mut Endpoint,
     pub job: &'a JobId,
+    /// Of what was published last, nobody hears.
+    pub is_unheard: bool,
 }
 
 impl Desk<'_> {
     /// Publishes an event.
     pub fn event<B: Serialize + ?Sized>(&mut self, kind: &str, body: &B) -> Result<(), PublishError> {
-        self.endpoint.publish(self.now, self.job, kind, body).map(|_| ())
+        let published = self.endpoint.publish(self.now, self.job, kind, body)?;
+        self.is_unheard = matches!(published, Published { submitter: Receipt::Gone, subscribers: 0, .. });
+        Ok(())
     }
 
     /// Ends the job well.

@@ -1,13 +1,4 @@
-//! The demo agents: something to talk to for anybody's client.
-//!
-//! | agent | input | what it does |
-//! |---|---|---|
-//! | `echo` | anything | its result is its input |
-//! | `demo` | `{rounds}` | each round one event of every kind |
-//! | `chatty` | `{n, delay_ms, pad}` | `n` log events, each with `pad` bytes of text |
-//! | `streamer` | `{chunks, size, encoding}` | a result in chunks of at most `size` bytes, `utf8` or `base64` |
-//! | `sleeper` | `{ms}` | sleeps, until it is over or cancelled |
-//! | `failer` | `{code, message}` | fails |
+//! The demo agents: something to talk to for anybody's client. [`AGENTS`] says what there is.
 
 mod chatty;
 mod demo;
@@ -25,6 +16,18 @@ use arcp_proto::wire::{AgentInfo, ErrorCode, JobSubmit, RawJson, WireError};
 use serde::de::DeserializeOwned;
 
 pub use desk::Desk;
+
+/// For the end of a program's help.
+pub const AGENTS: &str = "\
+Agents, and the input that each takes (members may be left out):
+  echo      anything                             its result is its input
+  demo      {\"rounds\":1}                         each round one event of every kind; 1.0.0, 2.0.0, 3.0.0-rc.1+build.7
+  chatty    {\"n\":10,\"delay_ms\":0,\"pad\":0}      n log events, each with so many bytes of text more
+  streamer  {\"chunks\":4,\"size\":1024,\"encoding\":\"utf8\"}
+                                                 a result in chunks of at most so many bytes, utf8 or base64
+  sleeper   {\"ms\":1000}                          sleeps; without ms until it is cancelled
+  failer    {\"code\":\"TIMEOUT\",\"message\":\"…\"}  fails
+A job that nobody hears of any more goes on slowly, and is ended ten minutes after its session.";
 
 /// What an agent does after a step.
 pub enum Step {
