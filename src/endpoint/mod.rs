@@ -15,7 +15,7 @@
 #![cfg_attr(not(feature = "std"), doc = "```ignore")]
 //! use std::time::Duration;
 //!
-//! use arcp_proto::endpoint::{ConnId, Endpoint, EndpointEvent};
+//! use arcp_proto::endpoint::{AdmitError, ConnId, Endpoint, EndpointEvent};
 //! use arcp_proto::wire::{ErrorCode, FrameFault, JobAccepted, Principal, WireError};
 //! use arcp_proto::{Clock, Grant, Now, Secrets};
 //! use bytes::Bytes;
@@ -24,6 +24,8 @@
 //! enum Happened {
 //!     Connected(Box<dyn Transport>),
 //!     Message(ConnId, Result<Bytes, FrameFault>),
+//!     /// It can take more again.
+//!     Writable(ConnId),
 //!     Gone(ConnId),
 //! }
 //!
@@ -52,7 +54,7 @@
 //!         //    there are events again.
 //!         while let Some((conn, message)) = endpoint.poll_transmit(clock.now()) {
 //!             let is_writable = driver.transports().get_mut(&conn).is_some_and(|transport| transport.send(message));
-//!             // Set again once the transport can take more: until then its session holds what there is to say.
+//!             // Until the transport can take more, its session holds what there is to say.
 //!             endpoint.set_writable(conn, is_writable);
 //!             has_sent = true;
 //!         }
@@ -72,6 +74,7 @@
 //!         }
 //!         Some(Happened::Message(conn, Ok(message))) => endpoint.handle_input(clock.now(), conn, message),
 //!         Some(Happened::Message(conn, Err(fault))) => endpoint.handle_malformed(clock.now(), conn, fault),
+//!         Some(Happened::Writable(conn)) => endpoint.set_writable(conn, true),
 //!         Some(Happened::Gone(conn)) => {
 //!             driver.transports().remove(&conn);
 //!             endpoint.handle_disconnect(clock.now(), conn);
@@ -91,8 +94,16 @@
 //!             Some(principal) => {
 //!                 let (session_id, resume_token) = (Secrets::session_id()?, Secrets::resume_token()?);
 //!                 let grant = Grant { principal, session_id, resume_token, agents: [].into() };
-//!                 // Whoever could not be let in after all has been told.
-//!                 let _ = endpoint.admit(now, applicant.conn, grant);
+//!                 match endpoint.admit(now, applicant.conn, grant) {
+//!                     Ok(_) | Err(AdmitError::NobodyWaits) => {}
+//!                     // The client has been told.
+//!                     Err(AdmitError::ResumeRefused(_) | AdmitError::NoPlace(_)) => {}
+//!                     // It has not, for the fault is in the grant: a client would wait in vain.
+//!                     Err(unfit) => {
+//!                         let error = WireError::new(ErrorCode::InternalError, unfit.to_string());
+//!                         let _ = endpoint.reject(now, applicant.conn, error);
+//!                     }
+//!                 }
 //!             }
 //!             None => {
 //!                 let error = WireError::new(ErrorCode::Unauthenticated, "who are you?");
@@ -103,12 +114,15 @@
 //!             let accepted = JobAccepted::new(start(&submit), "echo@1.0.0", now.wall);
 //!             let _ = endpoint.accept_job(now, &request, accepted);
 //!         }
+//!         // What these jobs were refused with `Blocked` can be published again.
+//!         EndpointEvent::Writable { jobs, .. } => go_on(&jobs),
 //!         _ => {}
 //!     }
 //!     Ok(())
 //! }
 //! # fn principal_of(_: &arcp_proto::wire::Credentials) -> Option<Principal> { None }
 //! # fn start(_: &arcp_proto::wire::JobSubmit) -> arcp_proto::wire::JobId { "job_1".into() }
+//! # fn go_on(_: &[arcp_proto::wire::JobId]) {}
 //! # use Transport as _;
 //! ```
 //!
