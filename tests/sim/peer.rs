@@ -552,6 +552,9 @@ impl World {
             return;
         }
         let job_id = delivery.to_job_id().expect("an event of ours is of a job");
+        // 6: nothing that was not negotiated.
+        let has_kind = delivery.kind() != "progress" || peer.session.features().contains(Feature::Progress);
+        assert!(has_kind, "client {idx} is given progress, which it did not agree on");
         let is_end = !matches!(event, ClientEvent::Event(_));
         let number = delivery.body::<Value>().ok().and_then(|body| body.get("n")?.as_u64());
         let job = self.model.jobs.get(&job_id).unwrap_or_else(|| panic!("client {idx} hears of {job_id}"));
