@@ -18,16 +18,15 @@ use serde::de::DeserializeOwned;
 pub use desk::Desk;
 
 /// For the end of a program's help.
-pub const AGENTS: &str = "\
-Agents, and the input that each takes (members may be left out):
-  echo      anything                             its result is its input
-  demo      {\"rounds\":1}                         each round one event of every kind; 1.0.0, 2.0.0, 3.0.0-rc.1+build.7
-  chatty    {\"n\":10,\"delay_ms\":0,\"pad\":0}      n log events, each with so many bytes of text more
-  streamer  {\"chunks\":4,\"size\":1024,\"encoding\":\"utf8\"}
-                                                 a result in chunks of at most so many bytes, utf8 or base64
-  sleeper   {\"ms\":1000}                          sleeps; without ms until it is cancelled
-  failer    {\"code\":\"TIMEOUT\",\"message\":\"…\"}  fails
-A job that nobody hears of any more goes on slowly, and is ended ten minutes after its session.";
+pub const AGENTS: &str = r#"Agents, and the input that each takes (members may be left out):
+  echo      anything                          its result is its input
+  demo      {"rounds":1}                      an event of every kind a round; 1.0.0, 2.0.0, 3.0.0-rc.1+build.7
+  chatty    {"n":10,"delay_ms":0,"pad":0}     n log events, each with so many bytes of text more
+  streamer  {"chunks":4,"size":1024,"encoding":"utf8"}
+                                              a result in chunks of at most so many bytes, utf8 or base64
+  sleeper   {"ms":1000}                       sleeps; without ms until it is cancelled
+  failer    {"code":"TIMEOUT","message":"…"}  fails
+A job that nobody hears of any more goes on slowly, and is ended ten minutes after its session."#;
 
 /// What an agent does after a step.
 pub enum Step {
