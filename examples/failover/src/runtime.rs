@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use arcp_proto::endpoint::{
-    Applicant, ConnId, Durability, Endpoint, EndpointConfig, EndpointEvent, PublishError, Request,
+    AdmitError, Applicant, ConnId, Durability, Endpoint, EndpointConfig, EndpointEvent, PublishError, Request,
 };
 use arcp_proto::wire::{
     AgentInfo, ErrorCode, JobAccepted, JobError, JobId, JobSubmit, PeerInfo, Principal, SessionId, WireError,
@@ -257,11 +257,13 @@ impl Runtime {
             Some(token) => self.grant(now, applicant, Principal::from(token.reveal())),
             None => Err(WireError::new(ErrorCode::Unauthenticated, "a bearer token is needed")),
         };
-        // An error of these is an answer to somebody who is gone, or was told already.
-        let _ = match verdict {
-            Ok(grant) => self.endpoint.admit(now, applicant.conn, grant).map(|_| ()),
-            Err(error) => self.endpoint.reject(now, applicant.conn, error),
+        let refusal = match verdict.map(|grant| self.endpoint.admit(now, applicant.conn, grant)) {
+            // Who was refused, or has no place, was told; who is gone needs no answer.
+            Ok(Ok(_) | Err(AdmitError::NobodyWaits | AdmitError::ResumeRefused(_) | AdmitError::NoPlace(_))) => return,
+            Ok(Err(unfit)) => WireError::new(ErrorCode::InternalError, unfit.to_string()),
+            Err(refusal) => refusal,
         };
+        let _ = self.endpoint.reject(now, applicant.conn, refusal);
     }
 
     fn grant(&mut self, now: Now, applicant: &Applicant, principal: Principal) -> Result<Grant, WireError> {
