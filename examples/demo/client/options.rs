@@ -1,5 +1,7 @@
 //! The command line that all example clients have.
 
+use std::num::NonZeroUsize;
+
 use arcp_proto::wire::{BearerToken, Credentials, PeerInfo};
 use arcp_proto::{ClientConfig, Farewell, FeatureSet, GapPolicy, Limits};
 use clap::{Args, ValueEnum};
@@ -24,8 +26,8 @@ pub struct ClientOptions {
     resume_overlap: u64,
 
     /// The longest message, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = at_least_one)]
-    max_frame: usize,
+    #[arg(long, value_name = "BYTES", default_value = "1048576")]
+    max_frame: NonZeroUsize,
 
     /// The message that ends the session: `session.bye` or `session.close`
     #[arg(long, value_enum, default_value_t = Goodbye::Bye)]
@@ -35,10 +37,6 @@ pub struct ClientOptions {
     /// a line
     #[arg(long = "do", value_name = "COMMAND", value_parser = Command::parse, long_help = command::HELP)]
     pub commands: Vec<Command>,
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -52,7 +50,7 @@ impl ClientOptions {
     pub fn config(&self, can_reconnect: bool) -> ClientConfig {
         let client = PeerInfo::new("arcp-proto-demo", env!("CARGO_PKG_VERSION"));
         ClientConfig {
-            limits: Limits { max_frame: self.max_frame, ..Limits::default() },
+            limits: Limits { max_frame: self.max_frame.get(), ..Limits::default() },
             resume_overlap: self.resume_overlap,
             farewell: match self.farewell {
                 Goodbye::Bye => Farewell::Bye,

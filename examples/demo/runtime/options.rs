@@ -1,5 +1,6 @@
 //! The options that all demo runtimes have, so that each mechanism can be provoked from outside.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use arcp_proto::endpoint::EndpointConfig;
@@ -28,11 +29,11 @@ pub struct RuntimeOptions {
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub bp_threshold: u64,
     /// How many events are kept for replay
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least_one)]
-    pub replay_events: usize,
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub replay_events: NonZeroUsize,
     /// How many bytes of events are kept for replay
-    #[arg(long, value_name = "N", default_value_t = 16 << 20, value_parser = at_least_one)]
-    pub replay_bytes: usize,
+    #[arg(long, value_name = "N", default_value = "16777216")]
+    pub replay_bytes: NonZeroUsize,
     /// What happens to an event that does not fit the replay buffer
     #[arg(long, value_enum, default_value_t = OnOverflow::Block)]
     pub overflow: OnOverflow,
@@ -82,10 +83,6 @@ fn a_frame(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|bytes| *bytes >= 2_000).ok_or_else(|| "expected a number from 2000".to_owned())
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a number above 0".to_owned())
-}
-
 impl RuntimeOptions {
     /// What they amount to.
     pub fn config(&self) -> EndpointConfig {
@@ -101,7 +98,7 @@ impl RuntimeOptions {
             back_pressure_threshold: self.bp_threshold,
             ..RuntimeConfig::new(PeerInfo::new("arcp-proto-demo", env!("CARGO_PKG_VERSION")))
                 .with_features(self.features.clone())
-                .with_replay(self.replay_events, self.replay_bytes, overflow)
+                .with_replay(self.replay_events.get(), self.replay_bytes.get(), overflow)
                 .with_limits(Limits { max_frame: self.max_frame, opening_frame, ..defaults })
         };
         EndpointConfig { handshake_timeout: Duration::from_secs(self.handshake), ..EndpointConfig::new(runtime) }
