@@ -3,17 +3,20 @@
 use std::fmt::Write;
 
 use arcp_proto::wire::{Credentials, JobQuery, PeerInfo};
-use arcp_proto::{Client, ClientConfig, FeatureSet, GapPolicy, Limits, Session};
+use arcp_proto::{Client, ClientConfig, FeatureSet, GapPolicy, Session};
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::gate::{BESIDE, Bounds, KIB, MIB, hold};
 use crate::meter::{Meter, frame};
-use crate::runtime::start;
+use crate::runtime::{limits, start};
 use crate::shape::{long, message, repeated, wide};
 
 fn config() -> ClientConfig {
-    ClientConfig::new(PeerInfo::new("my-app", "1.0.0"), Credentials::bearer("secret"))
+    ClientConfig {
+        limits: limits(),
+        ..ClientConfig::new(PeerInfo::new("my-app", "1.0.0"), Credentials::bearer("secret"))
+    }
 }
 
 fn connecting(config: ClientConfig) -> Session<Client> {
@@ -31,10 +34,6 @@ fn open(config: ClientConfig) -> Session<Client> {
     session.handle_input(start(), welcome.to_string().into());
     while session.poll_event().is_some() {}
     session
-}
-
-fn limits() -> Limits {
-    Limits::default()
 }
 
 /// So many messages; what it sends is read, and what it tells is dropped if it is `attended`.
@@ -81,7 +80,7 @@ fn welcome(before: &str, unit: &str, after: &str, len: usize) -> Bytes {
 #[test]
 fn a4_a_welcome_with_a_million_agents() {
     for (what, unit) in [("agents", r#""a""#), ("agents as objects", r#"{"name":""}"#)] {
-        let bounds = bounds(64 * MIB, "one frame, as read", 0.0);
+        let bounds = bounds(32 * MIB, "one frame, as read", 0.0);
         hold(&format!("client: a welcome full of {what}"), bounds, |scale, meter| {
             let mut session = connecting(config());
             *meter = Meter::new();
@@ -89,7 +88,7 @@ fn a4_a_welcome_with_a_million_agents() {
         });
     }
     let versions = r#""agents":[{"name":"a","versions":["#;
-    hold("client: a welcome full of versions", bounds(40 * MIB, "one frame, as read", 0.0), |scale, meter| {
+    hold("client: a welcome full of versions", bounds(24 * MIB, "one frame, as read", 0.0), |scale, meter| {
         let mut session = connecting(config());
         *meter = Meter::new();
         meter.feed(&mut session, start(), welcome(versions, r#""""#, "]}]", scale * MIB / 2));
@@ -127,7 +126,7 @@ fn d28_events_with_holes() {
         hold(&format!("client: large events with holes ({what})"), bounds, |scale, meter| {
             let mut session = open(config.clone());
             *meter = Meter::new();
-            for n in 0..scale * 20 {
+            for n in 0..scale * 6 {
                 meter.feed(&mut session, start(), event(2 * n + 3, MIB));
                 meter.attend(&mut session);
             }
@@ -142,7 +141,7 @@ fn d28_events_with_holes() {
             }
         });
     }
-    flood(bounds(inbound + 2 * MIB, "unpolled events + two frames", 0.0), "events", false, 20, |n| event(n + 1, MIB));
+    flood(bounds(inbound + 2 * MIB, "unpolled events + two frames", 0.0), "events", false, 6, |n| event(n + 1, MIB));
 }
 
 #[test]
@@ -151,9 +150,9 @@ fn a11_pages_of_a_mebibyte() {
         let before = format!(r#"{{"request_id":"msg_c1_{}","jobs":["#, n + 2);
         wide("session.jobs", n, &before, r#"{"job_id":"j","agent":"","status":"x"}"#, "]}", MIB)
     };
-    let bounds = |heap| bounds(heap, "unpolled events, as read", 0.0);
+    let bounds = |heap| bounds(heap, "unpolled events + one frame, as read", 0.0);
     for attended in [true, false] {
-        let heap = if attended { 64 * MIB } else { 400 * MIB };
+        let heap = 10 * MIB + if attended { 0 } else { limits().inbound_bytes };
         hold(
             &format!("client: pages of a MiB{}", if attended { "" } else { ", unattended" }),
             bounds(heap),
@@ -164,7 +163,7 @@ fn a11_pages_of_a_mebibyte() {
                 }
                 while session.poll_transmit(start()).is_some() {}
                 *meter = Meter::new();
-                for n in 0..scale * 12 {
+                for n in 0..scale * 3 {
                     meter.feed(&mut session, start(), page(n));
                     if attended {
                         meter.attend(&mut session);
@@ -175,29 +174,32 @@ fn a11_pages_of_a_mebibyte() {
     }
     // Nobody asked for it.
     let unasked = |n| wide("session.jobs", n, r#"{"jobs":["#, r#"{"job_id":"j","agent":"","status":"x"}"#, "]}", MIB);
-    flood(self::bounds(64 * MIB, "one frame, as read", 0.0), "pages that nobody asked for", false, 6, unasked);
+    flood(self::bounds(10 * MIB, "one frame, as read", 0.0), "pages that nobody asked for", false, 2, unasked);
 }
 
 #[test]
 fn d12_answers_that_nobody_asked_for() {
     let inbound = limits().inbound_bytes;
     let credential = r#"{"id":"","scheme":"","value":""}"#;
-    let heap = bounds(400 * MIB, "unpolled events, as read", 0.0);
+    let heap = bounds(inbound + 10 * MIB, "unpolled events + one frame, as read", 0.0);
     let accepted = |n| wide("job.accepted", n, r#"{"job_id":"j","agent":"a","credentials":["#, credential, "]}", MIB);
-    flood(heap, "acceptances", false, 12, accepted);
-    let heap = bounds(2 * inbound + 4 * MIB, "unpolled events twice + frames", 0.0);
+    flood(heap, "acceptances", false, 3, accepted);
+    let heap = bounds(inbound + 4 * MIB, "unpolled events + two frames", 0.0);
     let result = |n| wide("job.result", n, r#"{"job_id":"j","final_status":"success","result":["#, "0", "]}", MIB);
-    flood(heap, "results", false, 12, result);
+    flood(heap, "results", false, 3, result);
     let heap = bounds(inbound + 4 * MIB, "unpolled events + frames", 0.0);
     let error = |n| wide("session.error", n, r#"{"code":"INTERNAL_ERROR","message":"m","details":["#, "0", "]}", MIB);
-    flood(heap, "errors", false, 12, error);
-    let heap = bounds(400 * MIB, "unpolled events, as read", 0.0);
+    flood(heap, "errors", false, 3, error);
+    let heap = bounds(inbound + 4 * MIB, "unpolled events + two frames", 0.0);
+    let error = |n| wide("job.error", n, r#"{"job_id":"j","code":"TIMEOUT","message":"m","details":["#, "0", "]}", MIB);
+    flood(heap, "failed jobs", false, 3, error);
+    let heap = bounds(inbound + 20 * MIB, "unpolled events + one frame, as read", 0.0);
     let budget = |n: usize| {
         let mut text = String::from(r#"{"job_id":"j","agent":"a","budget":{"x":0"#);
         (0..70_000).for_each(|m| write!(text, r#","{m}":0"#).unwrap());
         message("job.accepted", n, &(text + "}}"))
     };
-    flood(heap, "budgets", false, 12, budget);
+    flood(heap, "budgets", false, 3, budget);
 }
 
 #[test]
@@ -207,19 +209,19 @@ fn d12_jobs_without_number() {
     let event = |n| message("job.event", n, &format!(r#"{{"job_id":"{}","kind":"log","body":{{}}}}"#, id(n)));
     flood(heap, "events of jobs without number", true, 6_000, event);
     let ends = |n| message("job.cancelled", n, &format!(r#"{{"job_id":"{}"}}"#, id(n)));
-    flood(bounds(64 * KIB + BESIDE, "ended jobs", 0.0), "cancelled jobs without number", true, 2_000, ends);
+    flood(bounds(64 * KIB + BESIDE, "64 ended jobs", 0.0), "cancelled jobs without number", true, 2_000, ends);
 }
 
 #[test]
 fn d43_whatever_else_a_runtime_may_send() {
     let kept_once = |factor| bounds(BESIDE, "nothing is kept", factor);
     flood(kept_once(0.0), "unknown types", false, 2_000, |n| message(&format!("session.unknown{n}"), n, "{}"));
-    let counted = || bounds(64 * KIB + BESIDE, "64 violations", 0.0);
+    let counted = || bounds(64 * 512 + BESIDE, "64 violations", 0.0);
     flood(counted(), "malformed frames", false, 2_000, |_| frame("{"));
     flood(counted(), "welcomes again", false, 2_000, |n| message("session.welcome", n, "{}"));
     flood(counted(), "wrong directions", false, 2_000, |n| message("job.submit", n, "{}"));
     let other = |n| frame(format!(r#"{{"id":"m{n}","type":"job.event","session_id":"sess_2","event_seq":{n}}}"#));
     flood(counted(), "another's events", false, 2_000, other);
     let bad = |n| message("job.result", n, r#"{"final_status":{}}"#);
-    flood(bounds(limits().inbound_bytes, "unpolled events", 0.0), "bad payloads", false, 2_000, bad);
+    flood(bounds(2 * MIB + BESIDE, "4000 unpolled events of 512 bytes", 0.0), "bad payloads", false, 2_000, bad);
 }
