@@ -5,7 +5,6 @@
 #[path = "../benches/endpoint.rs"]
 mod endpoint;
 
-// One test: the bench counts what the whole process allocates.
 #[test]
 fn what_a_session_at_rest_and_a_publish_take() {
     // As full of spare capacity as a hundred thousand.

@@ -142,6 +142,20 @@ impl JobAccepted {
     pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
         authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())
     }
+
+    /// What it takes of the heap, at least, apart from its texts.
+    pub(crate) fn heap_cost(&self) -> usize {
+        heap_cost(&self.budget, &self.credentials)
+    }
+}
+
+/// What these take of the heap, at least: small members take more than their text.
+fn heap_cost(budget: &Option<Budget>, credentials: &Option<Vec<Credential>>) -> usize {
+    // A map that grew in order is half full.
+    let member = 2 * size_of::<(String, serde_json::Number)>();
+    let budget = budget.as_ref().map_or(0, |budget| budget.len().saturating_mul(member));
+    let credentials = credentials.as_ref().map_or(0, |list| list.len().saturating_mul(size_of::<Credential>()));
+    budget.saturating_add(credentials)
 }
 
 /// Takes out what may not be sent under these features.
@@ -408,6 +422,11 @@ impl JobSubscribed {
     /// The features without which this may not be sent (§9.5-§9.8).
     pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
         authority_features(&self.lease, self.lease_constraints, self.budget.is_some(), self.credentials.is_some())
+    }
+
+    /// What it takes of the heap, at least, apart from its texts.
+    pub(crate) fn heap_cost(&self) -> usize {
+        heap_cost(&self.budget, &self.credentials)
     }
 }
 

@@ -16,10 +16,16 @@ macro_rules! secret {
         pub struct $name(Zeroizing<Box<str>>);
 
         impl $name {
-            /// Takes the secret over.
+            /// Takes the secret over. What the text had of the heap is wiped, too.
             #[must_use]
             pub fn new(secret: impl Into<String>) -> $name {
-                $name(Zeroizing::new(secret.into().into_boxed_str()))
+                let secret = secret.into();
+                if secret.len() == secret.capacity() {
+                    return $name(Zeroizing::new(secret.into_boxed_str()));
+                }
+                // To shrink it could leave a copy behind.
+                let roomy = Zeroizing::new(secret);
+                $name(Zeroizing::new(Box::from(roomy.as_str())))
             }
 
             /// The secret itself. Whoever calls this answers for where it goes.

@@ -242,7 +242,8 @@ impl Session<Client> {
             Match::Request(request) => Some(request),
             Match::Late | Match::Nothing => None,
         };
-        self.push(ClientEvent::Accepted { request, accepted: Box::new(accepted) }, envelope.frame().len());
+        let len = envelope.frame().len().max(accepted.heap_cost());
+        self.push(ClientEvent::Accepted { request, accepted: Box::new(accepted) }, len);
         Ok(())
     }
 
@@ -263,7 +264,8 @@ impl Session<Client> {
             Match::Request(request) => Some(request),
             Match::Nothing => None,
         };
-        self.push(ClientEvent::Subscribed { request, subscribed: Box::new(subscribed) }, envelope.frame().len());
+        let len = envelope.frame().len().max(subscribed.heap_cost());
+        self.push(ClientEvent::Subscribed { request, subscribed: Box::new(subscribed) }, len);
         Ok(())
     }
 
@@ -286,7 +288,9 @@ impl Session<Client> {
         let result = Box::new(envelope.payload::<JobResult>()?);
         self.job_ended(envelope.job_id());
         let delivery = Delivery { seq, envelope: envelope.clone() };
-        self.push_in_sequence(seq, ClientEvent::Finished { delivery, result }, envelope.frame().len());
+        // It is there twice: in the frame, and as read.
+        let len = envelope.frame().len() + result.result.as_ref().map_or(0, |result| result.text().len());
+        self.push_in_sequence(seq, ClientEvent::Finished { delivery, result }, len);
         Ok(())
     }
 
@@ -329,6 +333,7 @@ impl Session<Client> {
             Match::Nothing => {
                 self.job_ended(job_id);
                 let delivery = Delivery { seq, envelope: envelope.clone() };
+                let len = len + error.details.as_ref().map_or(0, |details| details.text().len());
                 self.push_in_sequence(seq, ClientEvent::Failed { delivery, error: Box::new(error) }, len);
             }
         }
