@@ -6,14 +6,14 @@ use arcp_proto::wire::{JobId, SessionId};
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::dice::Dice;
-use crate::hostile;
-use crate::link::{Ms, Tamper};
-use crate::mark::Mark;
-use crate::model::JobModel;
-use crate::node;
-use crate::plan::{Action, Profile};
-use crate::world::World;
+use super::dice::Dice;
+use super::hostile;
+use super::link::{Ms, Tamper};
+use super::mark::Mark;
+use super::model::JobModel;
+use super::node;
+use super::plan::{Action, Profile};
+use super::world::World;
 
 impl World {
     fn who(&self, who: u64) -> usize {
@@ -366,7 +366,7 @@ impl World {
         let endpoint = node::endpoint(&self.plan);
         let node = &mut self.nodes[idx];
         (node.back_at, node.asleep_until, node.deaf_until) = (None, 0, 0);
-        node.clock = crate::clock::Clock::new(&mut self.dice);
+        node.clock = super::clock::Clock::new(&mut self.dice);
         node.endpoint = Some(endpoint);
     }
 

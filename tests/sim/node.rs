@@ -15,15 +15,15 @@ use arcp_proto::{CloseReason, DetachReason, Feature, Grant, Overflow, Phase, Ref
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::clock::Clock;
-use crate::dice::Dice;
-use crate::link::Ms;
-use crate::mark::Mark;
-use crate::model::{Hosted, JobModel};
-use crate::peer::patience;
-use crate::plan::{Plan, Profile};
-use crate::transcript::hash_of;
-use crate::world::World;
+use super::clock::Clock;
+use super::dice::Dice;
+use super::link::Ms;
+use super::mark::Mark;
+use super::model::{Hosted, JobModel};
+use super::peer::patience;
+use super::plan::{Plan, Profile};
+use super::transcript::hash_of;
+use super::world::World;
 
 /// Everybody sees everything.
 struct Open;

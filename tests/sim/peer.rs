@@ -10,12 +10,12 @@ use arcp_proto::{
 };
 use serde_json::Value;
 
-use crate::clock::Clock;
-use crate::dice::Dice;
-use crate::link::Ms;
-use crate::mark::Mark;
-use crate::plan::Profile;
-use crate::world::World;
+use super::clock::Clock;
+use super::dice::Dice;
+use super::link::Ms;
+use super::mark::Mark;
+use super::plan::Profile;
+use super::world::World;
 
 /// In place of a number: the job's end.
 const END: u64 = u64::MAX;

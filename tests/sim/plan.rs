@@ -1,4 +1,4 @@
-//! What a seed stands for: how a world is made, and what befalls it when.
+//! What a seed, or bytes, stand for: how a world is made, and what befalls it when.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use arcp_proto::endpoint::{Durability, EndpointConfig, Listing};
 use arcp_proto::wire::{Credentials, PeerInfo};
 use arcp_proto::{AckPolicy, ClientConfig, Farewell, Feature, FeatureSet, GapPolicy, Limits, Overflow, RuntimeConfig};
 
-use crate::dice::Dice;
-use crate::link::{Ms, Tamper};
+use super::dice::Dice;
+use super::link::{Ms, Tamper};
 
 /// A kind of world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,7 +172,8 @@ pub(crate) enum Action {
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) profile: Profile,
-    pub(crate) seed: u64,
+    /// `None`: it was made from bytes.
+    pub(crate) seed: Option<u64>,
     pub(crate) endpoint: Arc<EndpointConfig>,
     pub(crate) nodes: usize,
     pub(crate) clients: usize,
@@ -197,7 +198,15 @@ fn millis(millis: u64) -> Duration {
 
 impl Plan {
     pub(crate) fn new(profile: Profile, seed: u64) -> Plan {
-        let mut dice = Dice::new(seed ^ ((profile as u64 + 1) << 56));
+        Plan { seed: Some(seed), ..Plan::drawn(profile, Dice::new(seed ^ ((profile as u64 + 1) << 56))) }
+    }
+
+    /// A world that bytes decide, as far as they go.
+    pub(crate) fn of_bytes(profile: Profile, bytes: &[u8]) -> Plan {
+        Plan::drawn(profile, Dice::of_bytes(bytes))
+    }
+
+    fn drawn(profile: Profile, mut dice: Dice) -> Plan {
         let (nodes, clients) = match profile {
             Profile::Pair | Profile::Hostile => (1, 1),
             Profile::Crowd if dice.once_in(60) => (1, 50),
@@ -223,7 +232,7 @@ impl Plan {
         actions.sort_by_key(|(at, _)| *at);
         Plan {
             profile,
-            seed,
+            seed: None,
             endpoint,
             nodes,
             clients,
