@@ -7,21 +7,34 @@
 //! `cfg(test)` what is left is the world itself: `run(Plan::of_bytes(profile, bytes), false)`.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod action;
+mod admission;
+mod application;
+mod caller;
+mod carrier;
 mod clock;
 mod deed;
+mod delivery;
 pub(crate) mod dice;
 #[cfg(test)]
 mod equivalence;
+mod hosted;
 mod hostile;
+mod intruder;
+mod judge;
 mod link;
+mod listener;
 mod mark;
 mod model;
 mod node;
 mod peer;
 pub(crate) mod plan;
+mod rest;
 pub(crate) mod run;
+mod storage;
 mod store;
 #[cfg(test)]
 mod sweep;
 pub(crate) mod transcript;
+mod worker;
 pub(crate) mod world;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use super::action::Action;
 use super::link::Ms;
 use super::mark::Mark;
-use super::plan::{Action, Plan};
+use super::plan::Plan;
 use super::transcript::Transcript;
 use super::world::World;
 
