@@ -74,7 +74,8 @@ fn metric() -> Value {
 }
 
 fn welcome() -> Value {
-    let agent = |n| json!({"name": format!("agent-{n:02}"), "versions": ["1.0.0", "1.1.0", "2.0.0"], "default": "2.0.0"});
+    let agent =
+        |n| json!({"name": format!("agent-{n:02}"), "versions": ["1.0.0", "1.1.0", "2.0.0"], "default": "2.0.0"});
     let agents: Vec<Value> = (0..20).map(agent).collect();
     let features = ["heartbeat", "ack", "list_jobs", "subscribe", "progress", "result_chunk", "agent_versions"];
     json!({
