@@ -99,7 +99,8 @@ impl World {
         if behind.is_zero() {
             self.act(step, self.now);
         } else {
-            // A clock that goes back is one that stands still.
+            // A clock that goes back is one that stands still. First it is told how late it is.
+            self.transmit(1);
             let mut twin = self.clone();
             twin.act(step, self.now);
             let mono = Instant::from_duration(self.now.mono.as_duration().saturating_sub(behind));

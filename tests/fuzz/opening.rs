@@ -66,7 +66,7 @@ fn check_opening(opening: &Opening, frame: &Bytes) {
             let said: Vec<&str> = tokens.iter().filter_map(|token| token.as_str()).collect();
             let is_his = |token: &&str| *token == attempt.token().reveal();
             // A session.resume has one place for it.
-            assert!(if is_hello { said.iter().all(is_his) } else { said.first().is_some_and(|token| is_his(token)) });
+            assert!(if is_hello { said.iter().all(is_his) } else { said.first().is_some_and(is_his) });
             assert!(!attempt.token().is_empty() && attempt.last_event_seq() < SEQ_LIMIT);
         }
     }

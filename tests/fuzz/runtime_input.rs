@@ -101,6 +101,8 @@ struct World {
     attachment: u64,
     acked: u64,
     is_blocked: bool,
+    /// How often `Blocked` was said that `Writable` was not.
+    refused: u32,
     closed: u32,
 }
 
@@ -134,6 +136,7 @@ pub(crate) fn check(script: &[u8]) {
         attachment: 0,
         acked: 0,
         is_blocked: false,
+        refused: 0,
         closed: 0,
     };
     for step in steps {
@@ -152,7 +155,8 @@ impl World {
         if behind.is_zero() {
             self.act(step, self.now);
         } else {
-            // A clock that goes back is one that stands still.
+            // A clock that goes back is one that stands still. First it is told how late it is.
+            self.transmit(1);
             let mut twin = self.clone();
             twin.act(step, self.now);
             let mono = Instant::from_duration(self.now.mono.as_duration().saturating_sub(behind));
@@ -265,7 +269,10 @@ impl World {
             Ok(seq) => assert!(seq == before + 1 && session.last_event_seq() <= seq + 1, "{seq} after {before}"),
             Err(error) => {
                 assert_eq!(session.last_event_seq(), before, "what is refused uses up no number");
-                self.is_blocked |= error == SendError::Blocked;
+                if error == SendError::Blocked {
+                    self.is_blocked = true;
+                    self.refused += 1;
+                }
             }
         }
     }
@@ -404,7 +411,10 @@ impl World {
                 assert!(self.requests.insert(*request), "{request} is asked twice");
                 self.asked.push(*request);
             }
-            RuntimeEvent::Writable => assert!(std::mem::take(&mut self.is_blocked), "`Writable` without `Blocked`"),
+            RuntimeEvent::Writable => {
+                self.is_blocked = false;
+                self.refused = self.refused.checked_sub(1).expect("`Writable` follows `Blocked`");
+            }
             RuntimeEvent::Closed(_) => self.closed += 1,
             _ => {}
         }
