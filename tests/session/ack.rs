@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arcp_proto::wire::{JobSubmit, RawJson};
 use arcp_proto::{
     AckError, AckPolicy, Client, ClientConfig, ClientEvent, DetachReason, Feature, FeatureSet, GapPolicy, Now,
     Overflow, Phase, ProtocolError, Runtime, RuntimeConfig, RuntimeEvent, SendError, Session, Timer,
@@ -496,6 +497,54 @@ fn d25_behind_a_reported_hole_the_last_mark_can_be_said_again() {
     assert_eq!(session.mark_processed(at(2_000), 2), Ok(()), "it is the last mark, not a step back");
     assert_eq!(session.mark_processed(at(2_000), 1), Err(AckError::Backwards { seq: 1, processed: 2 }));
     assert_eq!(session.last_processed_seq(), 4);
+}
+
+/// Polls the refusal of a submit, which has the place `seq` and is nobody's to process.
+fn refused(session: &mut Session<Client>, seq: u64) {
+    session.submit(start(), &JobSubmit::new("a", RawJson::empty_object())).unwrap();
+    let asked = sent_json(session, start());
+    let mut frame = log_frame(seq);
+    frame["type"] = json!("job.error");
+    frame["payload"] = json!({
+        "request_id": asked[0]["id"], "final_status": "error", "code": "PERMISSION_DENIED", "message": "no",
+    });
+    feed(session, start(), &frame);
+    assert!(matches!(client_events(session)[..], [ClientEvent::RequestFailed { .. }]));
+}
+
+#[test]
+fn d25_places_that_are_nobodys_to_process_are_passed_one_by_one_up_to_64() {
+    let mut session = client();
+    for seq in (1..=129).step_by(2) {
+        receive(&mut session, start(), [seq]);
+        refused(&mut session, seq + 1);
+    }
+    assert_eq!(session.last_processed_seq(), 0);
+    for seq in (1..=127).step_by(2) {
+        session.mark_processed(start(), seq).unwrap();
+        assert_eq!(session.last_processed_seq(), seq + 1);
+    }
+    session.mark_processed(start(), 129).unwrap();
+    assert_eq!(session.last_processed_seq(), 129, "the 65th is forgotten: it is acknowledged with what follows");
+    receive(&mut session, start(), [131]);
+    session.mark_processed(start(), 131).unwrap();
+    assert_eq!(session.last_processed_seq(), 131);
+}
+
+#[test]
+fn d25_places_beside_each_other_are_passed_as_one() {
+    let mut session = client();
+    for seq in (1..=127).step_by(2) {
+        receive(&mut session, start(), [seq]);
+        refused(&mut session, seq + 1);
+    }
+    for seq in 129..=200 {
+        refused(&mut session, seq);
+    }
+    session.mark_processed(start(), 125).unwrap();
+    assert_eq!(session.last_processed_seq(), 126);
+    session.mark_processed(start(), 127).unwrap();
+    assert_eq!(session.last_processed_seq(), 200);
 }
 
 #[test]

@@ -899,6 +899,7 @@ fn d25_a_mark_before_a_hole_can_be_repeated_after_a_restore() {
     client.mark_processed(start(), 2).unwrap();
     assert_eq!(client.last_processed_seq(), 3, "what is lost is behind it");
     let mut restored = revived_client(&client, config(), elsewhere());
+    assert!(restored.mark_processed(elsewhere(), 1).is_err(), "it is known where it stood");
     assert_eq!(client.mark_processed(start(), 2), Ok(()));
     assert_eq!(restored.mark_processed(elsewhere(), 2), Ok(()));
     assert!(restored.mark_processed(elsewhere(), 1).is_err());

@@ -2,8 +2,8 @@
 
 use arcp_proto::{Instant, Now, Timestamp};
 
-use crate::dice::Dice;
-use crate::link::Ms;
+use super::dice::Dice;
+use super::link::Ms;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Clock {

@@ -12,8 +12,8 @@ use arcp_proto::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::dice::Dice;
-use crate::hostile;
+use super::dice::Dice;
+use super::hostile;
 
 fn now(millis: u64) -> Now {
     let wall = Timestamp::from_unix_millis(1_778_701_333_000 + millis as i64);

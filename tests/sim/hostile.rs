@@ -4,7 +4,7 @@ use arcp_proto::wire::{MessageType, SessionId};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::dice::Dice;
+use super::dice::Dice;
 
 pub(crate) fn frame(
     dice: &mut Dice,

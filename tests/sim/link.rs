@@ -7,7 +7,7 @@ use arcp_proto::framing::{LineDecoder, finish_line};
 use arcp_proto::wire::SessionId;
 use bytes::Bytes;
 
-use crate::dice::Dice;
+use super::dice::Dice;
 
 /// Milliseconds of true time.
 pub(crate) type Ms = u64;

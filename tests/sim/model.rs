@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arcp_proto::Phase;
 use arcp_proto::wire::{JobId, SessionId};
 
-use crate::link::Ms;
+use super::link::Ms;
 
 /// A session at a process.
 pub(crate) struct Hosted {

@@ -1,15 +1,16 @@
-//! Runs of many seeds: what each kind of world has to reach, and what is said of a seed that fails.
+//! One run, and what is said of one that fails.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use crate::link::Ms;
-use crate::mark::Mark;
-use crate::plan::{Action, Plan, Profile};
-use crate::transcript::Transcript;
-use crate::world::World;
+use super::action::Action;
+use super::link::Ms;
+use super::mark::Mark;
+use super::plan::Plan;
+use super::transcript::Transcript;
+use super::world::World;
 
 thread_local! {
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
@@ -84,9 +85,9 @@ fn minimised(plan: &Plan, failure: &str) -> Vec<(Ms, Action)> {
     }
 }
 
-/// What is printed of a seed that fails.
-fn report(plan: &Plan, failure: &str) -> String {
-    let (profile, seed) = (plan.profile.name(), plan.seed);
+/// What is printed of a plan that fails.
+pub(crate) fn report(plan: &Plan, failure: &str) -> String {
+    let profile = plan.profile.name();
     let actions = minimised(plan, failure);
     let smaller = run(Plan { actions: actions.clone(), ..plan.clone() }, true);
     let steps: Vec<String> = actions.iter().map(|(at, action)| format!("  {at:>7} ms {action:?}")).collect();
@@ -94,120 +95,18 @@ fn report(plan: &Plan, failure: &str) -> String {
     let tail: Vec<String> = smaller.text.lines().rev().take(60).map(|line| line.chars().take(240).collect()).collect();
     let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
     let now = smaller.failure.unwrap_or_default();
+    let (name, replay) = match plan.seed {
+        None => (format!("a world of bytes, {profile},"), String::new()),
+        Some(seed) => {
+            let replay = format!("ARCP_SIM_SEED={profile}:{seed} cargo test --test sim replay -- --nocapture");
+            let keep = format!("and keep it: add `{profile} {seed}` to tests/sim/seeds.txt");
+            (format!("seed {profile}:{seed}"), format!("replay: {replay}\n{keep}\n"))
+        }
+    };
     format!(
-        "seed {profile}:{seed} fails: {failure}\n\nminimised to {} of {} actions, which fail so: {now}\n{steps}\n\n\
-         the end of their transcript:\n{tail}\n\nreplay: ARCP_SIM_SEED={profile}:{seed} cargo test --test sim replay -- \
-         --nocapture\nand keep it: add `{profile} {seed}` to tests/sim/seeds.txt\n",
+        "{name} fails: {failure}\n\nminimised to {} of {} actions, which fail so: {now}\n{steps}\n\n\
+         the end of their transcript:\n{tail}\n\n{replay}",
         actions.len(),
         plan.actions.len(),
     )
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// Seeds that failed once, of this kind.
-fn kept(profile: Profile) -> Vec<u64> {
-    let lines = include_str!("seeds.txt").lines().filter(|line| !line.starts_with('#'));
-    let words = lines.filter_map(|line| line.split_whitespace().collect::<Vec<_>>().get(..2).map(<[&str]>::to_vec));
-    let of_profile = words.filter(|words| words[0] == profile.name());
-    of_profile.map(|words| words[1].parse().expect("a seed is a number")).collect()
-}
-
-/// Runs the seeds that are kept, then the first so many.
-fn sweep(profile: Profile, few: u64, must: &[Mark]) {
-    let count = number("ARCP_SIM_SEEDS").unwrap_or(few);
-    let from = number("ARCP_SIM_FROM").unwrap_or(0);
-    let goes_on = std::env::var("ARCP_SIM_ALL").is_ok();
-    let mut marks: BTreeMap<Mark, u64> = BTreeMap::new();
-    let (mut frames, mut failed) = (0, Vec::new());
-    for seed in kept(profile).into_iter().chain(from..from + count) {
-        let plan = Plan::new(profile, seed);
-        let outcome = run(plan.clone(), false);
-        frames += outcome.frames;
-        for mark in outcome.marks {
-            *marks.entry(mark).or_default() += 1;
-        }
-        if let Some(failure) = outcome.failure {
-            if goes_on {
-                println!("FAILED {}:{seed} {failure}", profile.name());
-                failed.push(seed);
-            } else {
-                // Not as this panic's message: that would stand there twice.
-                println!("{}", report(&plan, &failure));
-                panic!("seed {}:{seed}: {failure}", profile.name());
-            }
-        }
-    }
-    println!("{}: {count} seeds, {frames} frames, reached {marks:?}", profile.name());
-    if goes_on {
-        println!("FOUND {} of {count} {}", failed.len(), profile.name());
-        assert!(failed.is_empty(), "{} of {count} seeds fail", failed.len());
-    }
-    let missed: Vec<&Mark> = must.iter().filter(|mark| !marks.contains_key(mark)).collect();
-    assert!(missed.is_empty() || count < few, "{} worlds never reached {missed:?}", profile.name());
-}
-
-#[test]
-fn a_pair_bears_every_fault() {
-    let elsewhere = [
-        Mark::Evicted,
-        Mark::Subscribed,
-        Mark::HistoryReplayed,
-        Mark::PlaceTaken,
-        Mark::Adopted,
-        Mark::Fenced,
-        Mark::Killed,
-        Mark::RefusedAfterALoss,
-        Mark::ViolationLimit,
-    ];
-    let must: Vec<Mark> = Mark::ALL.iter().copied().filter(|mark| !elsewhere.contains(mark)).collect();
-    sweep(Profile::Pair, 1_100, &must);
-}
-
-#[test]
-fn a_crowd_bears_every_fault() {
-    sweep(
-        Profile::Crowd,
-        150,
-        &[Mark::Evicted, Mark::Subscribed, Mark::HistoryReplayed, Mark::PlaceTaken, Mark::Overrun],
-    );
-}
-
-#[test]
-fn processes_over_one_store_bear_every_fault() {
-    let must = [Mark::Adopted, Mark::Fenced, Mark::Killed, Mark::RefusedAfterALoss, Mark::Resumed, Mark::Replayed];
-    sweep(Profile::Durable, 350, &must);
-}
-
-#[test]
-fn nobody_is_harmed_by_hostile_peers() {
-    sweep(Profile::Hostile, 400, &[Mark::ViolationLimit, Mark::Resumed, Mark::Published]);
-}
-
-/// 20: a seed means one run, for ever.
-#[test]
-fn the_same_seed_twice_is_the_same_transcript() {
-    for profile in Profile::ALL {
-        for seed in 0..8 {
-            let (one, two) = (run(Plan::new(profile, seed), false), run(Plan::new(profile, seed), true));
-            assert_eq!(one.hash, two.hash, "{}:{seed}", profile.name());
-        }
-    }
-}
-
-/// One seed with its transcript, where somebody asks for it.
-#[test]
-fn replay() {
-    let Ok(wanted) = std::env::var("ARCP_SIM_SEED") else { return };
-    let (name, seed) = wanted.split_once(':').unwrap_or(("pair", &wanted));
-    let profile = Profile::named(name).expect("pair, crowd, durable or hostile");
-    let plan = Plan::new(profile, seed.parse().expect("a seed is a number"));
-    let outcome = run(plan.clone(), true);
-    println!("{}", outcome.text);
-    if let Some(failure) = outcome.failure {
-        println!("{}", report(&plan, &failure));
-        panic!("{failure}");
-    }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::rc::Rc;
 
-use crate::link::Ms;
-use crate::mark::Mark;
+use super::link::Ms;
+use super::mark::Mark;
 
 #[derive(Default)]
 pub(crate) struct Inner {

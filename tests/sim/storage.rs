@@ -1,0 +1,77 @@
+//! Between a process and the store: what is written, confirmed, refused and taken over.
+
+use std::collections::BTreeSet;
+
+use arcp_proto::endpoint::Durability;
+use arcp_proto::wire::{ResumeToken, SessionId};
+
+use super::mark::Mark;
+use super::model::Hosted;
+use super::worker::Worker;
+use super::world::World;
+
+impl World {
+    pub(crate) fn take_changes(&mut self, idx: usize) -> bool {
+        let now = self.now;
+        let mut moved = false;
+        while let Some(change) = self.ep(idx).poll_change() {
+            moved = true;
+            let node = &mut self.nodes[idx];
+            let takes = match now < node.slow_store_until {
+                true => node.slow_store_until - now,
+                false => node.dice.pick(&[0, 0, 1, 30]),
+            };
+            let at = node.to_write.back().map_or(0, |(at, _)| *at).max(now + takes);
+            node.to_write.push_back((at, change));
+        }
+        moved
+    }
+
+    pub(crate) fn work_of_store(&mut self, idx: usize) {
+        let now = self.now;
+        while let Some((_, change)) = self.nodes[idx].to_write.pop_front_if(|(at, _)| *at <= now) {
+            let is_written = self.store.apply(&change);
+            self.transcript.note(now, || format!("node {idx} stores {change:?}: {is_written}"));
+            let node = &mut self.nodes[idx];
+            let at = node.to_confirm.back().map_or(0, |(at, _, _)| *at).max(now + node.dice.pick(&[0, 0, 2, 40]));
+            node.to_confirm.push_back((at, change.id, is_written));
+        }
+        while let Some((_, id, is_written)) = self.nodes[idx].to_confirm.pop_front_if(|(at, _, _)| *at <= now) {
+            let local = self.nodes[idx].clock.at(now);
+            if is_written {
+                self.ep(idx).stored(local, &id);
+            } else {
+                self.ep(idx).fenced(local, &id);
+            }
+        }
+    }
+
+    /// Takes a session over that is in the store.
+    pub(crate) fn adopt(&mut self, idx: usize, id: &SessionId) {
+        let Some(adoption) = self.store.take(id) else { return };
+        let now = self.now;
+        let local = self.nodes[idx].clock.at(now);
+        let digests: BTreeSet<[u8; 32]> = adoption.state.token_digests().collect();
+        let adopted = self.ep(idx).adopt(local, adoption);
+        self.transcript.note(now, || format!("node {idx} adopts {id}: {adopted:?}"));
+        let adopted = adopted.unwrap_or_else(|error| panic!("node {idx} cannot adopt {id}: {error}"));
+        assert!(adopted.refused_jobs.is_empty());
+        self.transcript.reached(Mark::Adopted);
+        for job in &adopted.jobs {
+            let next = self.store.items_of(id, job);
+            let worker = Worker { next, total: next + self.nodes[idx].dice.below(6), gap: 50, at: Some(now + 10) };
+            self.nodes[idx].workers.insert(job.clone(), worker);
+        }
+        let all = self.model.tokens.get(id).cloned().unwrap_or_default();
+        let tokens =
+            all.into_iter().filter(|token| digests.contains(&ResumeToken::new(token.clone()).digest())).collect();
+        let peer = self.model.owners[id];
+        let mut hosted = Hosted::new(peer, tokens, 0);
+        (hosted.is_adopted, hosted.was_adopted, hosted.lost_at) = (true, true, Some(now));
+        self.model.hosted.insert((idx, id.clone()), hosted);
+        if self.plan.endpoint.durability == Durability::Batched {
+            let last = self.store.last_of(id);
+            self.model.contents.retain(|(of, seq), _| of != id || *seq <= last);
+        }
+    }
+}
