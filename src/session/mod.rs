@@ -245,14 +245,14 @@ impl<R: Role> Session<R> {
     /// The next event for the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<R::Event> {
-        loop {
-            let (event, seq) = self.inbox.pop()?;
-            R::polled(self, event.as_ref(), seq);
-            self.set_timers();
-            if event.is_some() {
-                return event;
-            }
+        let (event, seq) = self.inbox.pop()?;
+        R::polled(self, event.as_ref(), seq);
+        // A place without an event is passed with the event before it: it would be news after the last of them else.
+        while let Some(seq) = self.inbox.pop_silent() {
+            R::polled(self, None, seq);
         }
+        self.set_timers();
+        event
     }
 
     /// When to call [`handle_timeout`](Session::handle_timeout), if nothing else happens before.
