@@ -174,3 +174,22 @@ impl Acks {
         Some(self.processed)
     }
 }
+
+#[cfg(feature = "model")]
+impl Acks {
+    /// `is_open`: the deadline counts. At the next attachment it begins anew.
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>, is_open: bool) {
+        let Acks { policy: _, polled, processed, marked, said, ever_said, since, due, lag_told, holes } = self;
+        for number in [*polled, *processed, *marked, *said, *ever_said] {
+            digest.number(number);
+        }
+        digest.time_if_set(since.filter(|_| is_open && !due));
+        digest.flag(*due);
+        digest.flag(*lag_told);
+        digest.number(holes.len() as u64);
+        for (from, to) in holes {
+            digest.number(*from);
+            digest.number(*to);
+        }
+    }
+}

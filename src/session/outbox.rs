@@ -222,3 +222,21 @@ impl Outbox {
         Some(frame)
     }
 }
+
+#[cfg(feature = "model")]
+impl Outbox {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Outbox { lanes, sealed, queued } = self;
+        digest.flag(*sealed);
+        digest.number((*queued).into());
+        let none = Lanes::default();
+        let Lanes { first, pongs, ping, control, bytes: _, farewell } = lanes.as_deref().unwrap_or(&none);
+        for lane in [pongs, control, farewell] {
+            digest.number(lane.len() as u64);
+            lane.iter().for_each(|frame| digest.frame(frame));
+        }
+        for frame in [first, ping] {
+            digest.frame(frame.as_deref().unwrap_or_default());
+        }
+    }
+}

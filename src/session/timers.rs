@@ -83,3 +83,10 @@ impl Timers {
         (earliest != Instant::MAX).then_some(earliest)
     }
 }
+
+#[cfg(feature = "model")]
+impl Timers {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        self.0.iter().for_each(|at| digest.time(*at));
+    }
+}
