@@ -59,6 +59,11 @@ impl World {
                 if peer != usize::MAX {
                     hosted.peer = peer;
                     self.model.owners.insert(id.clone(), peer);
+                    // An attempt that it had given up is taken after all, after the one that it is on.
+                    self.peers[peer].may_be_sent_away |= self.peers[peer].link != Some(link);
+                } else if let Some(of) = self.peers.get_mut(hosted.peer) {
+                    // Somebody with a token of its that is good again, or not known to be old here.
+                    of.may_be_sent_away = true;
                 }
                 hosted.tokens = if admitted.resumed { vec![presented, token.clone()] } else { vec![token.clone()] };
                 (hosted.link, hosted.cursor, hosted.gone_at) = (Some(link), last, None);

@@ -297,6 +297,8 @@ impl World {
         self.model.hosted.retain(|(of, _), _| *of != node);
         for idx in 0..self.links.len() {
             let link = &mut self.links[idx];
+            // The next process counts its transports anew.
+            link.was_given_up &= link.node != node;
             if link.node == node && link.node_is_here {
                 link.node_is_here = false;
                 link.up.items.clear();

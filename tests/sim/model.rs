@@ -1,6 +1,6 @@
 //! What ought to be, as far as the world knows it: sessions as each process has them, and jobs as they were published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arcp_proto::Phase;
 use arcp_proto::wire::{JobId, SessionId};
@@ -34,6 +34,8 @@ pub(crate) struct Hosted {
     pub(crate) may_go: bool,
     pub(crate) gone_at: Option<Ms>,
     pub(crate) was_elapsed: bool,
+    /// With which it was adopted.
+    pub(crate) jobs: BTreeSet<JobId>,
 }
 
 impl Hosted {
@@ -55,6 +57,7 @@ impl Hosted {
             may_go: false,
             gone_at: None,
             was_elapsed: false,
+            jobs: BTreeSet::new(),
         }
     }
 }
@@ -88,6 +91,8 @@ pub(crate) struct Model {
     pub(crate) tokens: BTreeMap<SessionId, Vec<String>>,
     /// What each place in each sequence holds.
     pub(crate) contents: BTreeMap<(SessionId, u64), u64>,
+    /// Sessions that two processes have gone on with in two ways, as they may where a batch was not stored.
+    pub(crate) split: BTreeSet<SessionId>,
     /// Whose session it is.
     pub(crate) owners: BTreeMap<SessionId, usize>,
 }

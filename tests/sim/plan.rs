@@ -186,7 +186,7 @@ fn endpoint(profile: Profile, clients: usize, dice: &mut Dice) -> EndpointConfig
 }
 
 /// A client of the given principal.
-pub(crate) fn client(profile: Profile, principal: usize, dice: &mut Dice) -> ClientConfig {
+pub(crate) fn client(profile: Profile, durability: Durability, principal: usize, dice: &mut Dice) -> ClientConfig {
     let peer = PeerInfo::new("sim-client", "1.0.0");
     let gap_policy = if dice.once_in(4) && profile != Profile::Durable { GapPolicy::Report } else { GapPolicy::Resume };
     ClientConfig {
@@ -197,7 +197,8 @@ pub(crate) fn client(profile: Profile, principal: usize, dice: &mut Dice) -> Cli
         ack_batch: dice.pick(&[1, 5, 500]),
         lagging_after: dice.pick(&[3, 500]),
         gap_policy,
-        resume_overlap: dice.below(2),
+        // Who says less than it has is not told that what it has was lost.
+        resume_overlap: dice.below(2) * u64::from(durability != Durability::Batched),
         give_up_after: if dice.once_in(6) { Some(secs(dice.within(1, 60))) } else { None },
         request_timeout: secs(dice.pick(&[3, 30])),
         handshake_timeout: secs(dice.pick(&[2, 10])),

@@ -68,6 +68,7 @@ impl World {
         let peer = self.model.owners[id];
         let mut hosted = Hosted::new(peer, tokens, 0);
         (hosted.is_adopted, hosted.was_adopted, hosted.lost_at) = (true, true, Some(now));
+        hosted.jobs = adopted.jobs.iter().cloned().collect();
         self.model.hosted.insert((idx, id.clone()), hosted);
         if self.plan.endpoint.durability == Durability::Batched {
             let last = self.store.last_of(id);

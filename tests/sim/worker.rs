@@ -79,6 +79,11 @@ impl World {
         {
             assert!(seq <= session.last_event_seq() && seq > 0);
         }
+        let owner = self.model.jobs.get(job).map(|model| model.owner.clone());
+        if let Some(hosted) = owner.and_then(|owner| self.model.hosted.get_mut(&(idx, owner))) {
+            // Another job's event fits, and fills the window again (D19): whoever waits, waits from here on.
+            hosted.blocked_since = hosted.blocked_since.map(|_| self.now);
+        }
     }
 
     pub(crate) fn is_blocked(&mut self, idx: usize, job: &JobId) {
@@ -102,8 +107,16 @@ impl World {
 
     pub(crate) fn job_ends(&mut self, idx: usize, job: &JobId) {
         self.nodes[idx].workers.remove(job);
-        if let Some(model) = self.model.jobs.get_mut(job) {
-            model.has_ended = true;
+        let Some(model) = self.model.jobs.get_mut(job) else { return };
+        model.has_ended = true;
+        let owner = model.owner.clone();
+        let is_blocked =
+            |(other, worker): (&JobId, &Worker)| worker.at.is_none() && self.model.jobs[other].owner == owner;
+        if !self.nodes[idx].workers.iter().any(is_blocked)
+            && let Some(hosted) = self.model.hosted.get_mut(&(idx, owner))
+        {
+            // Nobody waits any more.
+            hosted.blocked_since = None;
         }
     }
 
