@@ -378,6 +378,8 @@ impl Session {
             _ => None,
         };
         let refused = refused.or_else(|| match (live, code) {
+            // The end of a job whose acceptance was lost with a transport.
+            (None, "CANCELLED" | "TIMEOUT") => None,
             (None, _) | (Some(_), "DUPLICATE_KEY") => self.requests.oldest(is_submit),
             _ => None,
         });

@@ -70,6 +70,9 @@ impl World {
                 hosted.transmitted = hosted.transmitted.max(last);
                 (hosted.lost_at, hosted.is_adopted, hosted.was_elapsed) = (None, false, false);
                 hosted.phase = Phase::Open;
+                if let Some(session) = self.nodes[idx].endpoint.as_ref().and_then(|endpoint| endpoint.session(&id)) {
+                    self.model.owned.insert(id.clone(), session.features().clone());
+                }
                 self.model.tokens.entry(id.clone()).or_default().push(token);
                 self.links[link].session = Some(id);
                 self.links[link].heard_at = now;

@@ -113,14 +113,17 @@ impl World {
         let snapshot: ClientSnapshot = serde_json::from_str(&text).expect("a snapshot is read");
         peer.last = snapshot.last_processed_seq();
         let last = peer.last;
-        peer.went_back |= last < peer.processed;
+        let token = peer.session.resume_token().cloned();
+        let had = peer.processed;
         peer.deliveries.retain(|(seq, _, _)| *seq <= last);
+        peer.pieces.values_mut().for_each(|pieces| pieces.forget_behind(last));
         peer.requests.clear();
         // What it follows, also what it asked for behind the snapshot, begins anew.
         peer.follows.values_mut().for_each(Follow::begin_again);
         let local = peer.clock.at(now);
         peer.session = Session::<Client>::restore(local, Arc::clone(&peer.config), snapshot).expect("it is restored");
         assert_eq!(peer.session.phase(), Phase::Detached);
+        peer.went_back |= last < had || token.as_ref() != peer.session.resume_token();
         (peer.phase, peer.lost_at, peer.is_restored) = (Phase::Detached, Some(now), true);
         (peer.told_attached, peer.closed_at) = (false, None);
         peer.retry_at = Some(now + peer.retry_delay);

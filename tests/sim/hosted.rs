@@ -131,6 +131,8 @@ impl World {
         hosted.blocked_since = None;
         match reason {
             CloseReason::ResumeWindowExpired => {
+                let was_lost = hosted.lost_at.is_some() || hosted.is_adopted;
+                assert!(is_absent || was_lost, "{id} ended with its transport, not with its window");
                 if let (Some(lost), Some(gone)) = (hosted.lost_at, hosted.gone_at)
                     && !hosted.is_adopted
                 {

@@ -58,7 +58,7 @@ impl World {
             let is_excused = link.is_some_and(|link| match finding.side {
                 Side::Client => {
                     let goes_back = link.peer.is_some_and(|peer| self.peers[peer].went_back);
-                    link.client_is_excused || goes_back && finding.rule == Rule::AckBackwards
+                    link.client_is_excused || goes_back && matches!(finding.rule, Rule::AckBackwards | Rule::StaleToken)
                 }
                 Side::Runtime => {
                     let is_slow = link.runtime_is_excused && TIMING.contains(&finding.rule);

@@ -34,6 +34,7 @@ mod rest;
 pub(crate) mod run;
 mod storage;
 mod store;
+mod stream;
 #[cfg(test)]
 mod sweep;
 pub(crate) mod transcript;

@@ -10,6 +10,7 @@ use super::clock::Clock;
 use super::delivery::Follow;
 use super::dice::Dice;
 use super::link::Ms;
+use super::stream::Pieces;
 use super::world::World;
 
 pub(crate) struct Peer {
@@ -39,6 +40,7 @@ pub(crate) struct Peer {
 
     /// What it was given: place, job, number.
     pub(crate) deliveries: Vec<(u64, JobId, u64)>,
+    pub(crate) pieces: BTreeMap<JobId, Pieces>,
     pub(crate) last: u64,
     pub(crate) requests: BTreeMap<RequestId, (&'static str, u32)>,
     pub(crate) phase: Phase,
@@ -93,6 +95,7 @@ impl Peer {
             absent_at: 0,
             dice,
             deliveries: Vec::new(),
+            pieces: BTreeMap::new(),
             last: 0,
             requests: BTreeMap::new(),
             phase: Phase::Connecting,
@@ -124,10 +127,6 @@ impl Peer {
         !(lazy && self.session.phase() == Phase::Detached)
     }
 
-    pub(crate) fn has_progress(&self) -> bool {
-        self.session.features().contains(Feature::Progress)
-    }
-
     /// How long it may try to come back.
     pub(crate) fn window(&self) -> Ms {
         let window = self.session.info().map_or(0, |info| info.resume_window.as_millis() as Ms);
@@ -140,6 +139,10 @@ impl Peer {
 
     pub(crate) fn interval(&self) -> Option<Ms> {
         self.session.info()?.heartbeat_interval.map(|interval| interval.as_millis() as Ms)
+    }
+
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
     }
 
     /// What of its requests is open.

@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) everybody_sees_all: bool,
     pub(crate) slow_verdicts: bool,
     pub(crate) slow_answers: bool,
+    /// How long a driver takes to close what its endpoint has given up.
+    pub(crate) slow_hangups: Ms,
     pub(crate) dice: Dice,
 }
 
@@ -103,6 +105,7 @@ impl Plan {
             actions.push((at, action(profile, &mut dice)));
         }
         actions.sort_by_key(|(at, _)| *at);
+        let slow_hangups = if dice.once_in(4) { dice.within(1, 2_000) } else { 0 };
         Plan {
             profile,
             seed: None,
@@ -115,6 +118,7 @@ impl Plan {
             everybody_sees_all,
             slow_verdicts,
             slow_answers,
+            slow_hangups,
             dice,
         }
     }
@@ -190,7 +194,14 @@ pub(crate) fn client(profile: Profile, durability: Durability, principal: usize,
     let peer = PeerInfo::new("sim-client", "1.0.0");
     let gap_policy = if dice.once_in(4) && profile != Profile::Durable { GapPolicy::Report } else { GapPolicy::Resume };
     ClientConfig {
-        features: if profile == Profile::Durable { FeatureSet::all() } else { features(dice) },
+        features: match profile {
+            Profile::Durable => FeatureSet::all(),
+            // Who follows another's job without what it needs is worth a closer look (D33).
+            Profile::Crowd if dice.once_in(3) => {
+                FeatureSet::all().without(dice.pick(&[Feature::Progress, Feature::ResultChunk]))
+            }
+            _ => features(dice),
+        },
         limits: limits(profile, dice),
         ack_policy: dice.pick(&[AckPolicy::Manual, AckPolicy::Manual, AckPolicy::OnPoll]),
         ack_delay: millis(dice.pick(&[0, 20, 250, 1_000])),
