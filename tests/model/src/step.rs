@@ -266,7 +266,7 @@ impl World {
         let digest = attempt.token().digest();
         let is_known = digest == book.token || Some(digest) == book.presented;
         let last = attempt.last_event_seq();
-        let floor = if has_ack { book.acked } else { runtime.replay_floor() };
+        let floor = if has_ack && !rules.configuration.evicts() { book.acked } else { runtime.replay_floor() };
         let is_covered = (floor..=book.transmitted).contains(&last);
         let is_over = book.stand == Stand::Closed || (book.shutdown && book.stand == Stand::Open);
         let expected = is_known && is_covered && !is_over;
@@ -361,8 +361,8 @@ impl World {
         let has_ack = rules.configuration.has(Feature::Ack);
         let now = self.now;
         let book = &self.runtime_book;
-        let is_full = book.held(has_ack) >= rules.configuration.capacity();
         let (expected, is_elapsed) = (book.emitted() + 1, book.is_elapsed);
+        let is_full = self.is_full(rules.configuration);
         let Some(runtime) = &mut self.runtime else { return };
         let runtime = Arc::make_mut(runtime);
         let body = serde_json::json!({"level": "info", "message": number.to_string()});
@@ -392,6 +392,17 @@ impl World {
             Err(SendError::Closed) if is_full && is_elapsed => rules.marks.set(Mark::Overfull),
             Err(error) => self.broken(Rule::Blocked, format!("not sent: {error}")),
         }
+    }
+
+    /// Whether another event would push out what may not go.
+    pub(crate) fn is_full(&self, configuration: &Configuration) -> bool {
+        let book = &self.runtime_book;
+        let held = match &self.runtime {
+            Some(runtime) if configuration.evicts() => book.emitted().saturating_sub(runtime.replay_floor()),
+            _ => book.held(configuration.has(Feature::Ack)),
+        };
+        // Beyond its window nothing goes (D18).
+        held >= configuration.capacity() && (!configuration.evicts() || book.is_elapsed)
     }
 
     fn query(&mut self) {
