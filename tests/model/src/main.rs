@@ -2,12 +2,16 @@
 //! events, cuts and delays. The sessions are the crate's own.
 
 mod action;
+mod application;
 mod attend;
 mod checker;
 mod client_book;
 mod configuration;
 mod link;
 mod mark;
+mod opening;
+mod possible;
+mod restore;
 mod rule;
 mod runtime_book;
 mod settle;
@@ -93,9 +97,9 @@ fn compare(small: &Small) -> bool {
     let name = small.configuration.name;
     match twins::compare(small) {
         Ok(pairs) => println!("| {name} | {pairs} |"),
-        Err((first, second, what)) => {
-            println!("\nDIFFERENT in {name}: {what}");
-            for way in [first, second] {
+        Err(different) => {
+            println!("\nDIFFERENT in {name}: {}", different.what);
+            for way in different.ways {
                 println!();
                 small.transcript(&way, false).iter().for_each(|line| println!("{line}"));
             }
