@@ -81,6 +81,13 @@ fn evicting(mut world: Configuration) -> Configuration {
     world
 }
 
+/// The client asks for its last event again (D29).
+fn overlapping(mut world: Configuration) -> Configuration {
+    let client = ClientConfig { resume_overlap: 1, ..ClientConfig::clone(&world.client) };
+    world.client = Arc::new(client);
+    world
+}
+
 /// Each stresses something else. `full`: as large as the figures in the docs; otherwise small enough for every change.
 pub(crate) fn all(full: bool) -> Vec<Configuration> {
     use Feature::{Ack, Heartbeat, ListJobs};
@@ -89,8 +96,8 @@ pub(crate) fn all(full: bool) -> Vec<Configuration> {
     vec![
         // A window of two: blocked, writable, back-pressure, over a link that is cut.
         world("pressure", &[Ack], 2, Stock { events: 4, cuts: pick(1, 2), delays: 0, ..none }),
-        // Attempts that overlap, lost welcomes, tokens.
-        world("takeover", &[Ack], 4, Stock { events: 1, cuts: pick(2, 3), delays: pick(1, 2), ..none }),
+        // Attempts that overlap, lost welcomes, tokens, events that come again.
+        overlapping(world("takeover", &[Ack], 4, Stock { events: 1, cuts: pick(2, 3), delays: pick(1, 2), ..none })),
         // Goodbyes of both sides, and windows that run out.
         world("ends", &[Ack], 2, Stock { events: pick(2, 3), cuts: pick(1, 2), goodbyes: 1, shutdowns: 1, ..none }),
         // Pings, pongs and silence.
@@ -105,7 +112,7 @@ pub(crate) fn all(full: bool) -> Vec<Configuration> {
         // Without acknowledgements, a window of one.
         world("no-ack", &[], 1, Stock { events: 3, cuts: pick(2, 3), delays: pick(0, 1), ..none }),
         // A window of two that pushes out what does not fit.
-        evicting(world("evict", &[Ack], 2, Stock { events: pick(3, 4), cuts: pick(1, 2), delays: pick(0, 1), ..none })),
+        evicting(world("evict", &[Ack], 2, Stock { events: pick(3, 4), cuts: pick(1, 2), ..none })),
         // Either process dies.
         world("restore", &[Ack], 4, Stock { events: pick(1, 2), cuts: 1, crashes: 1, reloads: 1, ..none }),
     ]
