@@ -156,6 +156,12 @@ impl Acks {
         self.polled.saturating_sub(self.processed)
     }
 
+    /// Whether there is something to say now.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        self.due
+    }
+
     /// What to say now.
     pub(super) fn take(&mut self) -> Option<u64> {
         if !self.due {

@@ -7,7 +7,7 @@ const EVENT_COST: usize = 128;
 
 #[derive(Clone, Debug)]
 struct Waiting<E> {
-    /// `None`: nothing to tell, but its place in the sequence is passed.
+    /// `None`: nothing to tell, but its place in the sequence is passed. Never the first that waits.
     event: Option<E>,
     /// Its place in the sequence; 0: none.
     seq: u64,
@@ -45,6 +45,13 @@ impl<E> Inbox<E> {
         let (event, seq, cost) = self.pop_held()?;
         self.release(cost);
         Some((event, seq))
+    }
+
+    /// The next place, if it has nothing to tell.
+    #[inline]
+    pub(super) fn pop_silent(&mut self) -> Option<u64> {
+        self.events.front().filter(|next| next.event.is_none())?;
+        self.pop().map(|(_, seq)| seq)
     }
 
     /// Takes the next out of the queue, and lets it count until what it costs is released.

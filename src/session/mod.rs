@@ -94,6 +94,8 @@ mod role {
         /// A timer of this role is due.
         fn fire(session: &mut Session<Self>, now: Now, timer: Timer);
         fn next_frame(session: &mut Session<Self>, now: Now) -> Option<Bytes>;
+        /// Whether it is plain that there is no next frame, as at most polls; that it is not plain means nothing.
+        fn has_nothing_to_send(session: &Session<Self>) -> bool;
 
         /// Bytes of frames that wait elsewhere than in the inbox.
         fn held_bytes(_state: &Self::State) -> usize {
@@ -232,8 +234,19 @@ impl<R: Role> Session<R> {
 impl<R: Role> Session<R> {
     /// The next message for the transport: one envelope, no delimiter. `None`: nothing to send for now.
     #[must_use]
+    #[inline]
     pub fn poll_transmit(&mut self, now: Now) -> Option<Bytes> {
         let now = self.tick(now);
+        if R::has_nothing_to_send(self) {
+            self.set_timers();
+            return None;
+        }
+        self.transmit(now)
+    }
+
+    // Out of line, so that a poll for nothing has no registers to save.
+    #[inline(never)]
+    fn transmit(&mut self, now: Now) -> Option<Bytes> {
         let frame = R::next_frame(self, now);
         if frame.is_some() {
             self.shared.heartbeat.sent(now.mono);
@@ -244,15 +257,21 @@ impl<R: Role> Session<R> {
 
     /// The next event for the application.
     #[must_use]
+    #[inline]
     pub fn poll_event(&mut self) -> Option<R::Event> {
-        loop {
-            let (event, seq) = self.inbox.pop()?;
-            R::polled(self, event.as_ref(), seq);
-            self.set_timers();
-            if event.is_some() {
-                return event;
-            }
+        if self.inbox.is_empty() { None } else { self.next_event() }
+    }
+
+    #[inline(never)]
+    fn next_event(&mut self) -> Option<R::Event> {
+        let (event, seq) = self.inbox.pop()?;
+        R::polled(self, event.as_ref(), seq);
+        // A place without an event is passed with the event before it: it would be news after the last of them else.
+        while let Some(seq) = self.inbox.pop_silent() {
+            R::polled(self, None, seq);
         }
+        self.set_timers();
+        event
     }
 
     /// When to call [`handle_timeout`](Session::handle_timeout), if nothing else happens before.

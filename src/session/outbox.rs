@@ -182,6 +182,12 @@ impl Outbox {
         self.take(|lanes| Some(lanes.take_farewell())).unwrap_or_default()
     }
 
+    /// Whether nothing waits, and no farewell.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_none()
+    }
+
     #[inline]
     pub(super) fn has_control(&self) -> bool {
         self.lanes.as_ref().is_some_and(|lanes| lanes.has_control())

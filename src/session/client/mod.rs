@@ -323,6 +323,11 @@ impl Machine for Client {
         session.shared.outbox.next_farewell()
     }
 
+    #[inline]
+    fn has_nothing_to_send(session: &Session<Client>) -> bool {
+        session.shared.outbox.is_empty() && session.phase() == Phase::Open && !session.role.acks.is_due()
+    }
+
     fn polled(session: &mut Session<Client>, event: Option<&ClientEvent>, seq: u64) {
         let now = session.shared.clock.mono;
         let batch = session.role.config.ack_batch;

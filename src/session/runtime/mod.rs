@@ -349,6 +349,13 @@ impl Machine for Runtime {
         }
         frame
     }
+
+    #[inline]
+    fn has_nothing_to_send(session: &Session<Runtime>) -> bool {
+        session.phase().is_attached()
+            && session.shared.outbox.is_empty()
+            && session.role.window.cursor() >= session.last_to_send()
+    }
 }
 
 #[cfg(feature = "model")]
