@@ -7,7 +7,7 @@ const EVENT_COST: usize = 128;
 
 #[derive(Clone, Debug)]
 struct Waiting<E> {
-    /// `None`: nothing to tell, but its place in the sequence is passed.
+    /// `None`: nothing to tell, but its place in the sequence is passed. Never the first that waits.
     event: Option<E>,
     /// Its place in the sequence; 0: none.
     seq: u64,
@@ -47,6 +47,13 @@ impl<E> Inbox<E> {
         Some((event, seq))
     }
 
+    /// The next place, if it has nothing to tell.
+    #[inline]
+    pub(super) fn pop_silent(&mut self) -> Option<u64> {
+        self.events.front().filter(|next| next.event.is_none())?;
+        self.pop().map(|(_, seq)| seq)
+    }
+
     /// Takes the next out of the queue, and lets it count until what it costs is released.
     #[inline]
     pub(super) fn pop_held(&mut self) -> Option<(Option<E>, u64, usize)> {
@@ -76,5 +83,17 @@ impl<E> Inbox<E> {
     pub(super) fn admits(&self, frame_len: usize, held: usize, limit: usize) -> bool {
         let waiting = self.bytes.saturating_add(held);
         waiting == 0 || waiting.saturating_add(frame_len).saturating_add(EVENT_COST) <= limit
+    }
+}
+
+#[cfg(feature = "model")]
+impl<E: core::fmt::Debug> Inbox<E> {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Inbox { events, bytes: _ } = self;
+        digest.number(events.len() as u64);
+        for Waiting { event, seq, cost: _ } in events {
+            digest.number(*seq);
+            digest.frame(alloc::format!("{event:?}").as_bytes());
+        }
     }
 }

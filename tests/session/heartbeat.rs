@@ -366,6 +366,18 @@ fn d21_a_late_call_does_not_bring_pings_in_a_burst() {
 }
 
 #[test]
+fn d21_a_late_call_leaves_the_beat_of_the_pings_as_it_was() {
+    let mut session = runtime();
+    feed(&mut session, at(25_000), &pong());
+    for (called, next) in [(30_007, 60_000), (60_900, 90_000), (120_000, 150_000)] {
+        session.handle_timeout(at(called));
+        assert_eq!(types(&sent_json(&mut session, at(called))), ["session.ping"], "{called}");
+        feed(&mut session, at(called), &pong());
+        assert_eq!((session.poll_timeout(), session.timeout_reason()), (Some(at(next).mono), Some(Timer::Ping)));
+    }
+}
+
+#[test]
 fn d21_a_pong_leaves_ahead_of_events() {
     let mut session = runtime();
     emit(&mut session, start(), 100);
@@ -399,8 +411,20 @@ fn d21_when_the_caller_was_away_the_silence_deadline_moves_by_one_interval() {
 
 #[test]
 fn d21_away_means_more_than_an_interval_and_more_than_a_timer_that_rings_late() {
-    for (back, lost) in [(30_000, 60_000), (30_001, 60_000), (30_937, 60_000), (30_938, 90_000), (59_999, 90_000)] {
+    // By the last it would be lost at the moment of the return: it has an interval from then.
+    for (back, lost) in
+        [(30_000, 60_000), (30_001, 60_000), (30_937, 60_000), (30_938, 90_000), (59_999, 90_000), (90_000, 120_000)]
+    {
         let mut session = runtime();
+        session.handle_timeout(at(back));
+        assert_lost_at(&mut session, lost);
+    }
+}
+
+#[test]
+fn d21_away_begins_behind_a_32nd_of_the_interval_and_not_with_it() {
+    for (back, lost) in [(33_000, 64_000), (33_001, 96_000)] {
+        let mut session = runtime_alone(config_with_interval(32_000), FeatureSet::all());
         session.handle_timeout(at(back));
         assert_lost_at(&mut session, lost);
     }

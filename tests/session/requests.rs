@@ -5,8 +5,8 @@ use arcp_proto::wire::{
     JobSubscribed, RawJson, TraceId, WireError,
 };
 use arcp_proto::{
-    AnswerError, Client, ClientEvent, DetachReason, Feature, FeatureSet, Limits, Now, Opening, Phase, RequestFailure,
-    RequestId, Runtime, RuntimeEvent, SendError, Session, Timer, Timestamp,
+    AnswerError, Client, ClientConfig, ClientEvent, DetachReason, Feature, FeatureSet, Limits, Now, Opening, Phase,
+    RequestFailure, RequestId, Runtime, RuntimeEvent, SendError, Session, Timer, Timestamp,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -465,6 +465,31 @@ fn d5_a_refusal_that_is_numbered_takes_its_place_in_the_sequence() {
         assert_eq!(acks.last().unwrap()["payload"]["last_processed_seq"], 1, "late: {is_late}");
         feed(&mut session, now, &log_frame(2));
         assert_eq!(told(&mut session), [Told::Event]);
+    }
+}
+
+/// Found by the fuzz target `client_input`: the poll after the last event passed the place, and then there was something to
+/// acknowledge.
+#[test]
+fn drained_is_drained_where_a_late_refusal_takes_a_place() {
+    for before in [0, 1] {
+        let mut session = client_alone(ClientConfig { ack_batch: 1, ..client_config() });
+        submit(&mut session);
+        let now = start().after(secs(30));
+        session.handle_timeout(now);
+        told(&mut session);
+        for seq in 1..=before {
+            feed(&mut session, now, &log_frame(seq));
+        }
+        let refusal = job_error("job_x", "AGENT_NOT_AVAILABLE", json!({}));
+        feed(&mut session, now, &with(refusal, json!({"event_seq": before + 1})));
+        for _ in 0..before {
+            assert!(session.poll_event().is_some());
+        }
+        session.mark_processed(now, before).unwrap();
+        let acks = sent_json(&mut session, now);
+        assert_eq!(acks.last().unwrap()["payload"]["last_processed_seq"], before + 1);
+        assert!(session.poll_event().is_none() && session.poll_transmit(now).is_none(), "behind {before} events");
     }
 }
 

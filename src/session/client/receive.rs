@@ -148,10 +148,12 @@ impl Session<Client> {
         self.inbox.push_at(Some(event), seq.unwrap_or(0), len);
     }
 
-    /// There is nothing to tell, but the sequence goes on.
+    /// There is nothing to tell, but the sequence goes on: now, or with the last event that waits.
     fn pass(&mut self, seq: Option<u64>) {
-        if let Some(seq) = seq {
-            self.inbox.push_at(None, seq, 0);
+        match seq {
+            Some(seq) if self.inbox.is_empty() => Client::polled(self, None, seq),
+            Some(seq) => self.inbox.push_at(None, seq, 0),
+            None => {}
         }
     }
 
