@@ -36,6 +36,8 @@ struct Twins<R: Role> {
     /// Since the restore.
     passed: Duration,
     minted: u64,
+    /// How much further a restored one numbers its messages.
+    ahead: u64,
     letter: char,
 }
 
@@ -55,7 +57,8 @@ impl<R: Role> Twins<R> {
         self.passed += by;
     }
 
-    /// The ids of the restored one as the original has them: those minted since are of an attachment later.
+    /// The ids of the restored one as the original has them: those minted since are of an attachment later,
+    /// and a client's of higher numbers.
     fn normal(&self, frame: &[u8]) -> String {
         let text = std::str::from_utf8(frame).unwrap();
         let mut out = String::new();
@@ -68,10 +71,15 @@ impl<R: Role> Twins<R> {
             let tail = &after[epoch..];
             let count: String = tail.chars().skip(1).take_while(char::is_ascii_digit).collect();
             match (after[..epoch].parse::<u64>(), count.parse::<u64>()) {
-                (Ok(epoch), Ok(count)) if count > self.minted => out.push_str(&(epoch - 1).to_string()),
-                _ => out.push_str(&after[..epoch]),
+                (Ok(of), Ok(number)) if number > self.minted + self.ahead => {
+                    out.push_str(&format!("{}_{}", of - 1, number - self.ahead));
+                    rest = &tail[1 + count.len()..];
+                }
+                _ => {
+                    out.push_str(&after[..epoch]);
+                    rest = tail;
+                }
             }
-            rest = tail;
         }
         out + rest
     }
@@ -97,10 +105,14 @@ impl<R: Role> Twins<R> {
     }
 }
 
-/// Far from where the number of the attachment gets another digit, for that counts as a byte.
+/// A client's messages go on behind those of attempts that no snapshot knows of (D3).
+const AHEAD: u64 = 1 << 20;
+
+/// Far from where the number of the attachment, or that of a message, gets another digit, for that counts as a byte.
 fn aged<S: Serialize + DeserializeOwned>(snapshot: &S) -> S {
     let mut header = serde_json::to_value(snapshot).unwrap();
     header["counters"]["epoch"] = json!(1_000);
+    header["counters"]["minted"] = json!(2_000_000);
     serde_json::from_value(header).unwrap()
 }
 
@@ -235,7 +247,7 @@ fn d32_a_restored_runtime_behaves_like_the_detached_one() {
         detached += 1;
         let restored = revived(&original, config.clone(), elsewhere());
         let minted = minted(&original.snapshot());
-        let mut twins = Twins { original, restored, now, passed: Duration::ZERO, minted, letter: 'r' };
+        let mut twins = Twins { original, restored, now, passed: Duration::ZERO, minted, ahead: 0, letter: 'r' };
         let mut asked = Vec::new();
         for _ in 0..STEPS {
             twins.wait(pause(&mut dice));
@@ -427,7 +439,7 @@ fn d32_a_restored_client_behaves_like_the_detached_one() {
         assert_eq!(original.last_processed_seq(), original.last_event_seq());
         let restored = revived_client(&original, config.clone(), elsewhere());
         let minted = minted(&original.snapshot());
-        let mut twins = Twins { original, restored, now, passed: Duration::ZERO, minted, letter: 'c' };
+        let mut twins = Twins { original, restored, now, passed: Duration::ZERO, minted, ahead: AHEAD, letter: 'c' };
         let (mut ids, mut restored_ids) = (Vec::new(), Vec::new());
         for _ in 0..STEPS {
             twins.wait(pause(&mut dice));
@@ -467,7 +479,7 @@ fn d32_a_restored_client_behaves_like_the_detached_one() {
                 let later = |id: &String| {
                     let (head, count) = id.rsplit_once('_').unwrap();
                     let epoch: u64 = head.trim_start_matches("msg_c").parse().unwrap();
-                    format!("msg_c{}_{count}", epoch + 1)
+                    format!("msg_c{}_{}", epoch + 1, count.parse::<u64>().unwrap() + AHEAD)
                 };
                 restored_ids = ids.iter().map(later).collect();
             }
