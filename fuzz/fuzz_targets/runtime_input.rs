@@ -5,6 +5,7 @@
 mod contract;
 #[path = "../../tests/fuzz/frames.rs"]
 mod frames;
+#[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/limits.rs"]
 mod limits;
 #[path = "../../tests/fuzz/runtime_input.rs"]

@@ -10,13 +10,16 @@
 
 mod client_input;
 mod contract;
+mod endpoint;
 mod frames;
 mod inputs;
 mod limits;
 mod lines;
 mod opening;
+mod process;
 mod runtime_input;
 mod script;
+mod store;
 
 use inputs::replay;
 
@@ -38,4 +41,9 @@ fn lines() {
 #[test]
 fn opening() {
     replay("opening", opening::check);
+}
+
+#[test]
+fn endpoint() {
+    replay("endpoint", endpoint::check);
 }
