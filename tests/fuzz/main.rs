@@ -15,8 +15,10 @@ mod frames;
 mod inputs;
 mod limits;
 mod lines;
+mod messages;
 mod opening;
 mod process;
+mod roundtrip;
 mod runtime_input;
 mod script;
 mod store;
@@ -46,4 +48,9 @@ fn opening() {
 #[test]
 fn endpoint() {
     replay("endpoint", endpoint::check);
+}
+
+#[test]
+fn roundtrip() {
+    replay("roundtrip", roundtrip::check);
 }
