@@ -130,7 +130,7 @@ fn run_once(count: usize) {
 fn print_bytes(count: usize) {
     let before = heap::bytes();
     let jobs = directory(count);
-    let bytes = heap::bytes() - before;
+    let bytes = heap::bytes().wrapping_sub(before);
     println!("{count} jobs, {} bytes a job ({} of them the record)", bytes / count, size_of::<JobRecord>());
     drop(jobs);
 }

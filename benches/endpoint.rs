@@ -188,7 +188,7 @@ fn audience(count: usize) -> (Endpoint, JobId) {
 pub(crate) fn bytes_at_rest(count: usize) -> usize {
     let before = heap::bytes();
     let (endpoint, conns) = at_rest(count);
-    let used = heap::bytes() - before - conns.capacity() * size_of::<ConnId>();
+    let used = heap::bytes().wrapping_sub(before) - conns.capacity() * size_of::<ConnId>();
     assert_eq!((endpoint.session_count(), endpoint.connection_count()), (count, (count, 0)));
     used / count
 }

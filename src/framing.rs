@@ -132,31 +132,35 @@ impl LineDecoder {
     ///
     /// When a line is longer than the limit: said as soon as it is, and once. The next call goes on behind it.
     pub fn next_line(&mut self) -> Option<Result<Bytes, LineTooLong>> {
-        while let Some(Chunk { rest: mut chunk, len }) = self.unread.pop_front() {
-            self.skip_bom(&mut chunk);
-            let Some(end) = memchr::memchr(b'\n', &chunk) else {
-                if let Err(too_long) = self.keep(&chunk) {
+        loop {
+            let Chunk { rest, len } = self.unread.front_mut()?;
+            if self.bom_seen < BOM.len() {
+                skip_bom(&mut self.bom_seen, rest, &mut self.partial);
+            }
+            let Some(end) = memchr::memchr(b'\n', rest) else {
+                let Chunk { rest, .. } = self.unread.pop_front()?;
+                if let Err(too_long) = self.keep(&rest) {
                     return Some(Err(too_long));
                 }
                 continue;
             };
-            let mut head = chunk.split_to(end);
-            chunk.advance(1);
-            if !chunk.is_empty() {
-                self.unread.push_front(Chunk { rest: chunk, len });
+            let is_whole = self.partial.is_empty() && !self.discarding;
+            let line = if is_whole && end < *len / SMALL_PART {
+                // Judged where it stands: a slice to copy from would have to be counted in and out.
+                let text = rest.get(..end).unwrap_or_default();
+                line_of(text, self.limit).map(|line| line.map(Bytes::copy_from_slice))
+            } else {
+                let tail = rest.slice(..end);
+                if mem::take(&mut self.discarding) { None } else { complete(&mut self.partial, tail, self.limit) }
+            };
+            rest.advance(end + 1);
+            if rest.is_empty() {
+                self.unread.pop_front();
             }
-            if mem::take(&mut self.discarding) {
-                continue;
-            }
-            if self.partial.is_empty() && head.len() < len / SMALL_PART {
-                head = Bytes::copy_from_slice(&head);
-            }
-            let line = self.complete(head);
             if line.is_some() {
                 return line;
             }
         }
-        None
     }
 
     /// The stream is at its end: what is left of it, a last line without LF included. Call it until it returns
@@ -176,7 +180,7 @@ impl LineDecoder {
         if mem::take(&mut self.discarding) {
             return None;
         }
-        self.complete(Bytes::new())
+        complete(&mut self.partial, Bytes::new(), self.limit)
     }
 
     /// Whether bytes have come in of which no line was made yet: of a line still to end, or of one that is being
@@ -187,24 +191,6 @@ impl LineDecoder {
             || !self.unread.is_empty()
             || self.discarding
             || (1..BOM.len()).contains(&self.bom_seen)
-    }
-
-    /// Drops the mark, or the part of it that is in this chunk.
-    fn skip_bom(&mut self, chunk: &mut Bytes) {
-        while let Some(expected) = BOM.get(self.bom_seen) {
-            match chunk.first() {
-                None => return,
-                Some(byte) if byte == expected => {
-                    chunk.advance(1);
-                    self.bom_seen += 1;
-                }
-                Some(_) => {
-                    // No mark after all: what looked like one belongs to the line.
-                    self.partial.extend(BOM.iter().take(self.bom_seen));
-                    self.bom_seen = BOM.len();
-                }
-            }
-        }
     }
 
     /// Keeps the start of a line for the chunks to come.
@@ -227,28 +213,57 @@ impl LineDecoder {
         self.partial.extend_from_slice(part);
         Ok(())
     }
+}
 
-    /// The line that ends with `tail`; `None` if it is blank.
-    fn complete(&mut self, tail: Bytes) -> Option<Result<Bytes, LineTooLong>> {
-        let mut line = if self.partial.is_empty() {
-            tail
-        } else {
-            if self.partial.len() + tail.len() > self.limit.saturating_add(1) {
-                self.partial = Vec::new();
-                return Some(Err(LineTooLong { limit: self.limit }));
+/// Drops the mark, or the part of it that is in this chunk; so many bytes of it were seen.
+fn skip_bom(seen: &mut usize, chunk: &mut Bytes, partial: &mut Vec<u8>) {
+    while let Some(expected) = BOM.get(*seen) {
+        match chunk.first() {
+            None => return,
+            Some(byte) if byte == expected => {
+                chunk.advance(1);
+                *seen += 1;
             }
-            let mut line = mem::take(&mut self.partial);
-            line.reserve_exact(tail.len());
-            line.extend_from_slice(&tail);
-            Bytes::from(line)
-        };
-        if line.last() == Some(&b'\r') {
-            line.truncate(line.len() - 1);
+            Some(_) => {
+                // No mark after all: what looked like one belongs to the line.
+                partial.extend(BOM.iter().take(*seen));
+                *seen = BOM.len();
+            }
         }
-        if line.len() > self.limit {
-            return Some(Err(LineTooLong { limit: self.limit }));
+    }
+}
+
+/// What is a line, of a text that ended with LF; `None` if it is blank.
+#[inline]
+fn line_of(text: &[u8], limit: usize) -> Option<Result<&[u8], LineTooLong>> {
+    let line = text.strip_suffix(b"\r").unwrap_or(text);
+    if line.len() > limit {
+        return Some(Err(LineTooLong { limit }));
+    }
+    (!line.trim_ascii_start().is_empty()).then_some(Ok(line))
+}
+
+/// The line that ends with `tail`, and began with what is kept of it; `None` if it is blank.
+fn complete(partial: &mut Vec<u8>, tail: Bytes, limit: usize) -> Option<Result<Bytes, LineTooLong>> {
+    let mut line = if partial.is_empty() {
+        tail
+    } else {
+        if partial.len() + tail.len() > limit.saturating_add(1) {
+            *partial = Vec::new();
+            return Some(Err(LineTooLong { limit }));
         }
-        (!line.trim_ascii_start().is_empty()).then_some(Ok(line))
+        let mut line = mem::take(partial);
+        line.reserve_exact(tail.len());
+        line.extend_from_slice(&tail);
+        Bytes::from(line)
+    };
+    match line_of(&line, limit)? {
+        Ok(text) => {
+            let len = text.len();
+            line.truncate(len);
+            Some(Ok(line))
+        }
+        Err(too_long) => Some(Err(too_long)),
     }
 }
 

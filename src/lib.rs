@@ -111,6 +111,9 @@
 //! `std` (default): [`Clock`], which reads the operating system's clocks, and [`Secrets`], which draws resume
 //! tokens and session ids from its entropy. Without it the crate needs `alloc` alone.
 //!
+//! `model`: `Session::digest`, by which the model checker in the repository knows a state again. It is no part of the
+//! stable interface, and nothing else needs it.
+//!
 //! Numbers in these docs: `§…` is a section of the [draft]; `A…` and `D…` are the requirements and decisions that
 //! this crate was built to, listed in the repository's `docs/decisions.md`.
 //!
@@ -138,6 +141,9 @@ pub use clock::Clock;
 pub use feature::{Feature, FeatureSet};
 #[cfg(feature = "std")]
 pub use secrets::{EntropyError, Secrets};
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub use session::Digest;
 pub use session::{
     AckError, AckPolicy, AnswerError, Client, ClientConfig, ClientEvent, ClientSnapshot, CloseReason, ConnectFailure,
     Delivery, DetachReason, Dialect, Farewell, GapPolicy, Grant, Hello, Interest, Limits, Opening, Overflow, Phase,

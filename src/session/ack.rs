@@ -156,6 +156,12 @@ impl Acks {
         self.polled.saturating_sub(self.processed)
     }
 
+    /// Whether there is something to say now.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        self.due
+    }
+
     /// What to say now.
     pub(super) fn take(&mut self) -> Option<u64> {
         if !self.due {
@@ -166,5 +172,24 @@ impl Acks {
         self.said = self.processed;
         self.ever_said = self.processed;
         Some(self.processed)
+    }
+}
+
+#[cfg(feature = "model")]
+impl Acks {
+    /// `is_open`: the deadline counts. At the next attachment it begins anew.
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>, is_open: bool) {
+        let Acks { policy: _, polled, processed, marked, said, ever_said, since, due, lag_told, holes } = self;
+        for number in [*polled, *processed, *marked, *said, *ever_said] {
+            digest.number(number);
+        }
+        digest.time_if_set(since.filter(|_| is_open && !due));
+        digest.flag(*due);
+        digest.flag(*lag_told);
+        digest.number(holes.len() as u64);
+        for (from, to) in holes {
+            digest.number(*from);
+            digest.number(*to);
+        }
     }
 }

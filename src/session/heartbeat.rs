@@ -106,3 +106,17 @@ impl Heartbeat {
         }
     }
 }
+
+#[cfg(feature = "model")]
+impl Heartbeat {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Heartbeat { cadence: _, interval, ping_at, lost_at, graced } = self;
+        digest.number((*interval).into());
+        // Off, the rest says nothing until it is started anew.
+        if self.is_on() {
+            digest.time(*ping_at);
+            digest.time(*lost_at);
+            digest.flag(*graced);
+        }
+    }
+}

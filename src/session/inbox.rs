@@ -85,3 +85,15 @@ impl<E> Inbox<E> {
         waiting == 0 || waiting.saturating_add(frame_len).saturating_add(EVENT_COST) <= limit
     }
 }
+
+#[cfg(feature = "model")]
+impl<E: core::fmt::Debug> Inbox<E> {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Inbox { events, bytes: _ } = self;
+        digest.number(events.len() as u64);
+        for Waiting { event, seq, cost: _ } in events {
+            digest.number(*seq);
+            digest.frame(alloc::format!("{event:?}").as_bytes());
+        }
+    }
+}

@@ -17,6 +17,8 @@ mod ack;
 mod arena;
 mod client;
 mod config;
+#[cfg(feature = "model")]
+mod digest;
 mod error;
 mod event;
 mod heartbeat;
@@ -43,6 +45,8 @@ use bytes::Bytes;
 
 pub use client::{Client, ClientSnapshot};
 pub use config::{AckPolicy, ClientConfig, Dialect, Farewell, GapPolicy, Grant, Limits, Overflow, RuntimeConfig};
+#[cfg(feature = "model")]
+pub use digest::Digest;
 pub use error::{
     AckError, AnswerError, CloseReason, ConnectFailure, DetachReason, ProtocolError, ResumeError, ResumeRefusal,
     SendError, Violation,
@@ -90,6 +94,8 @@ mod role {
         /// A timer of this role is due.
         fn fire(session: &mut Session<Self>, now: Now, timer: Timer);
         fn next_frame(session: &mut Session<Self>, now: Now) -> Option<Bytes>;
+        /// Whether it is plain that there is no next frame, as at most polls; that it is not plain means nothing.
+        fn has_nothing_to_send(session: &Session<Self>) -> bool;
 
         /// Bytes of frames that wait elsewhere than in the inbox.
         fn held_bytes(_state: &Self::State) -> usize {
@@ -103,6 +109,9 @@ mod role {
         fn reading_paused(_session: &mut Session<Self>) {}
         /// Lets go of what is held elsewhere than in the inbox.
         fn make_room(_session: &mut Session<Self>, _now: Now) {}
+        /// Takes in what only this role remembers.
+        #[cfg(feature = "model")]
+        fn digest(state: &Self::State, digest: &mut super::Digest<'_>, phase: super::Phase);
         /// Sets the timers that follow from this role's state.
         fn set_timers(_session: &mut Session<Self>) {}
     }
@@ -225,8 +234,19 @@ impl<R: Role> Session<R> {
 impl<R: Role> Session<R> {
     /// The next message for the transport: one envelope, no delimiter. `None`: nothing to send for now.
     #[must_use]
+    #[inline]
     pub fn poll_transmit(&mut self, now: Now) -> Option<Bytes> {
         let now = self.tick(now);
+        if R::has_nothing_to_send(self) {
+            self.set_timers();
+            return None;
+        }
+        self.transmit(now)
+    }
+
+    // Out of line, so that a poll for nothing has no registers to save.
+    #[inline(never)]
+    fn transmit(&mut self, now: Now) -> Option<Bytes> {
         let frame = R::next_frame(self, now);
         if frame.is_some() {
             self.shared.heartbeat.sent(now.mono);
@@ -237,7 +257,13 @@ impl<R: Role> Session<R> {
 
     /// The next event for the application.
     #[must_use]
+    #[inline]
     pub fn poll_event(&mut self) -> Option<R::Event> {
+        if self.inbox.is_empty() { None } else { self.next_event() }
+    }
+
+    #[inline(never)]
+    fn next_event(&mut self) -> Option<R::Event> {
         let (event, seq) = self.inbox.pop()?;
         R::polled(self, event.as_ref(), seq);
         // A place without an event is passed with the event before it: it would be news after the last of them else.
@@ -303,6 +329,18 @@ impl<R: Role> Session<R> {
     #[inline]
     fn limits(&self) -> &Limits {
         R::limits(&self.role)
+    }
+}
+
+#[cfg(feature = "model")]
+impl<R: Role> Session<R> {
+    /// What the session is, in a form that is the same for two sessions of one configuration that go on alike: see
+    /// [`Digest`].
+    pub fn digest(&self, digest: &mut Digest<'_>) {
+        let Session { shared, inbox, role } = self;
+        shared.digest(digest);
+        inbox.digest(digest);
+        R::digest(role, digest, self.phase());
     }
 }
 

@@ -182,6 +182,12 @@ impl Outbox {
         self.take(|lanes| Some(lanes.take_farewell())).unwrap_or_default()
     }
 
+    /// Whether nothing waits, and no farewell.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_none()
+    }
+
     #[inline]
     pub(super) fn has_control(&self) -> bool {
         self.lanes.as_ref().is_some_and(|lanes| lanes.has_control())
@@ -214,5 +220,23 @@ impl Outbox {
         let frame = self.take(|lanes| lanes.farewell.pop_front())?;
         self.sealed = true;
         Some(frame)
+    }
+}
+
+#[cfg(feature = "model")]
+impl Outbox {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Outbox { lanes, sealed, queued } = self;
+        digest.flag(*sealed);
+        digest.number((*queued).into());
+        let none = Lanes::default();
+        let Lanes { first, pongs, ping, control, bytes: _, farewell } = lanes.as_deref().unwrap_or(&none);
+        for lane in [pongs, control, farewell] {
+            digest.number(lane.len() as u64);
+            lane.iter().for_each(|frame| digest.frame(frame));
+        }
+        for frame in [first, ping] {
+            digest.frame(frame.as_deref().unwrap_or_default());
+        }
     }
 }

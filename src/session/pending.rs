@@ -207,3 +207,23 @@ impl Pendings {
         }
     }
 }
+
+#[cfg(feature = "model")]
+impl Pendings {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        digest.number(self.asked.as_ref().map_or(0, |asked| asked.last));
+        for Pending { id, message_id, message, job_id, is_orphan } in self.open() {
+            digest.number(id.0);
+            digest.id(message_id.as_bytes());
+            digest.text(alloc::format!("{message:?} {job_id:?}").as_bytes());
+            digest.flag(*is_orphan);
+        }
+        digest.number(0);
+        for (message_id, Answer { message, job_id, payload }) in self.answers() {
+            digest.id(message_id.as_bytes());
+            digest.text(alloc::format!("{message:?} {job_id:?}").as_bytes());
+            digest.frame(payload.text().as_bytes());
+        }
+        digest.flag(false);
+    }
+}

@@ -66,3 +66,13 @@ impl Pressure {
         was_active
     }
 }
+
+#[cfg(feature = "model")]
+impl Pressure {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Pressure { active, owed, resumed_from } = self;
+        digest.flag(*active);
+        digest.flag(*owed);
+        digest.number(*resumed_from);
+    }
+}

@@ -107,3 +107,18 @@ impl Reorder {
         self.since = None;
     }
 }
+
+#[cfg(feature = "model")]
+impl Reorder {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Reorder { received, held, held_bytes: _, since, retried } = self;
+        digest.number(*received);
+        digest.number(held.len() as u64);
+        for (seq, envelope) in held {
+            digest.number(*seq);
+            digest.frame(envelope.frame());
+        }
+        digest.time_if_set(*since);
+        digest.number(retried.unwrap_or(0));
+    }
+}

@@ -316,3 +316,14 @@ impl Window {
         Ok(())
     }
 }
+
+#[cfg(feature = "model")]
+impl Window {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Window { events: _, bytes: _, floor, cursor, unsent_bytes: _, transmitted, restored, acked } = self;
+        for number in [*floor, *cursor, *transmitted, *restored, *acked, self.len() as u64] {
+            digest.number(number);
+        }
+        self.frames().iter().for_each(|frame| digest.frame(frame));
+    }
+}

@@ -299,3 +299,24 @@ impl Requests {
         }
     }
 }
+
+#[cfg(feature = "model")]
+impl Requests {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Requests { open, last, live_jobs, last_live, ended_jobs } = self;
+        digest.number(open.len() as u64);
+        for Open { id, message_id, message, job_id, trace_id, deadline, is_tombstone, forgotten_at } in open {
+            digest.number(id.0);
+            digest.id(message_id.as_bytes());
+            digest.text(alloc::format!("{message:?} {job_id:?} {trace_id:?}").as_bytes());
+            digest.flag(*is_tombstone);
+            digest.time(if *is_tombstone { *forgotten_at } else { *deadline });
+        }
+        digest.number(*last);
+        for jobs in [&mut live_jobs.iter() as &mut dyn Iterator<Item = &JobId>, &mut ended_jobs.iter()] {
+            jobs.for_each(|job| digest.text(job.as_str().as_bytes()));
+            digest.flag(false);
+        }
+        digest.text(last_live.as_ref().map(JobId::as_str).unwrap_or_default().as_bytes());
+    }
+}

@@ -352,3 +352,20 @@ impl Shared {
         self.timers.clear();
     }
 }
+
+#[cfg(feature = "model")]
+impl Shared {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Shared { clock, phase, epoch, session_id, features, timers, heartbeat, outbox, violations, .. } = self;
+        // Of the rest, `letter` and `prefix` stay what they are, `minted` only makes ids differ, and `began` is a cache.
+        digest.time(clock.mono);
+        digest.number(phase.get() as u64);
+        digest.number(*epoch);
+        digest.text(session_id.as_ref().map(SessionId::as_str).unwrap_or_default().as_bytes());
+        features.iter().for_each(|feature| digest.number(feature as u64));
+        timers.digest(digest);
+        heartbeat.digest(digest);
+        outbox.digest(digest);
+        violations.digest(digest);
+    }
+}

@@ -77,7 +77,16 @@ impl Timers {
     /// Asked for after every call: without the name it costs less.
     #[inline]
     pub(super) fn earliest_at(&self) -> Option<Instant> {
-        let earliest = self.0.iter().fold(Instant::MAX, |earliest, at| earliest.min(*at));
+        // By pairs: one after the other, each would wait for the one before.
+        let [a, b, c, d, e, f, g, h, i] = self.0;
+        let earliest = a.min(b).min(c.min(d)).min(e.min(f).min(g.min(h))).min(i);
         (earliest != Instant::MAX).then_some(earliest)
+    }
+}
+
+#[cfg(feature = "model")]
+impl Timers {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        self.0.iter().for_each(|at| digest.time(*at));
     }
 }

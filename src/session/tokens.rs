@@ -59,3 +59,15 @@ impl core::fmt::Debug for Tokens {
         f.write_str("Tokens(***)")
     }
 }
+
+#[cfg(feature = "model")]
+impl Tokens {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Tokens { current, presented } = self;
+        digest.token(current);
+        digest.flag(presented.is_some());
+        if let Some(presented) = presented {
+            digest.token(presented);
+        }
+    }
+}

@@ -54,3 +54,15 @@ impl Violations {
         *self = Violations::default();
     }
 }
+
+#[cfg(feature = "model")]
+impl Violations {
+    pub(super) fn digest(&self, digest: &mut super::digest::Digest<'_>) {
+        let Violations { counted, told } = self;
+        digest.number((*counted).into());
+        for kind in told.iter().flat_map(|told| &told.0) {
+            digest.text(alloc::format!("{kind:?}").as_bytes());
+        }
+        digest.flag(false);
+    }
+}

@@ -323,6 +323,11 @@ impl Machine for Client {
         session.shared.outbox.next_farewell()
     }
 
+    #[inline]
+    fn has_nothing_to_send(session: &Session<Client>) -> bool {
+        session.shared.outbox.is_empty() && session.phase() == Phase::Open && !session.role.acks.is_due()
+    }
+
     fn polled(session: &mut Session<Client>, event: Option<&ClientEvent>, seq: u64) {
         let now = session.shared.clock.mono;
         let batch = session.role.config.ack_batch;
@@ -347,6 +352,11 @@ impl Machine for Client {
         }
     }
 
+    #[cfg(feature = "model")]
+    fn digest(state: &State, digest: &mut super::Digest<'_>, phase: Phase) {
+        state.digest(digest, phase);
+    }
+
     fn set_timers(session: &mut Session<Client>) {
         let config = &session.role.config;
         let is_open = session.phase() == Phase::Open;
@@ -359,5 +369,31 @@ impl Machine for Client {
         timers.set(Timer::Ack, ack);
         timers.set(Timer::Request, session.role.requests.deadline());
         timers.set(Timer::Reorder, reorder);
+    }
+}
+
+#[cfg(feature = "model")]
+impl State {
+    fn digest(&self, digest: &mut super::Digest<'_>, phase: Phase) {
+        let State { config: _, credentials, token, info, acks, order, requests, window_ends } = self;
+        let renewed = credentials.as_ref().and_then(|credentials| credentials.token.as_ref());
+        digest.text(renewed.map(|token| token.reveal()).unwrap_or_default().as_bytes());
+        digest.flag(token.is_some());
+        if let Some(token) = token {
+            digest.token(&token.digest());
+        }
+        digest.flag(info.is_some());
+        if let Some(info) = info {
+            digest.text(info.session_id.as_str().as_bytes());
+            digest.number(info.resume_window.as_secs());
+            digest.number(info.heartbeat_interval.unwrap_or_default().as_secs());
+        }
+        acks.digest(digest, phase == Phase::Open);
+        order.digest(digest);
+        requests.digest(digest);
+        // Set anew by the next loss.
+        if matches!(phase, Phase::Detached | Phase::Resuming | Phase::Closed) {
+            digest.time(*window_ends);
+        }
     }
 }

@@ -325,6 +325,11 @@ impl Machine for Runtime {
         }
     }
 
+    #[cfg(feature = "model")]
+    fn digest(state: &State, digest: &mut super::Digest<'_>, phase: Phase) {
+        state.digest(digest, phase.is_attached());
+    }
+
     fn next_frame(session: &mut Session<Runtime>, now: Now) -> Option<Bytes> {
         if !session.phase().is_attached() {
             return session.shared.outbox.next_farewell();
@@ -343,5 +348,41 @@ impl Machine for Runtime {
             session.settle(now);
         }
         frame
+    }
+
+    #[inline]
+    fn has_nothing_to_send(session: &Session<Runtime>) -> bool {
+        session.phase().is_attached()
+            && session.shared.outbox.is_empty()
+            && session.role.window.cursor() >= session.last_to_send()
+    }
+}
+
+#[cfg(feature = "model")]
+impl State {
+    fn digest(&self, digest: &mut super::Digest<'_>, is_attached: bool) {
+        let State { config: _, principal, agents: _, peer: _, tokens, window, pressure, pendings, refused, .. } = self;
+        let State { closing, ends, window_is_over, hold_after, hold_control, .. } = self;
+        // What is left is `used_at`, which is the endpoint's to look at.
+        digest.text(principal.as_str().as_bytes());
+        tokens.digest(digest);
+        window.digest(digest);
+        pressure.digest(digest);
+        pendings.digest(digest);
+        digest.flag(*refused > 0);
+        digest.flag(closing.is_some());
+        if let Some(Closing { last, is_shutdown, client_reason }) = closing.as_deref() {
+            digest.number(*last);
+            digest.flag(*is_shutdown);
+            digest.text(client_reason.as_deref().unwrap_or_default().as_bytes());
+        }
+        // Set anew by the next loss.
+        if !is_attached {
+            digest.time(ends.window);
+            digest.time(ends.retention);
+        }
+        digest.flag(*window_is_over);
+        digest.number(*hold_after);
+        digest.number((*hold_control).into());
     }
 }

@@ -1,0 +1,107 @@
+//! Searches small worlds whole: every order in which a client, a runtime and the link between them can go on, up to so many
+//! events, cuts and delays. The sessions are the crate's own.
+
+mod action;
+mod attend;
+mod checker;
+mod client_book;
+mod configuration;
+mod link;
+mod mark;
+mod rule;
+mod runtime_book;
+mod settle;
+mod step;
+mod stock;
+mod world;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use arcp_proto::Clock;
+use clap::Parser;
+use stateright::{Checker, HasDiscoveries, Model};
+
+use crate::checker::Small;
+use crate::mark::Marks;
+
+/// Searches small worlds of a client, a runtime and a link whole.
+#[derive(Parser)]
+struct Options {
+    /// The larger worlds, of which the docs have the figures.
+    #[arg(long)]
+    full: bool,
+    /// Only the worlds whose names contain this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Ends with the first violation, and does not ask for what must be reached: for planted bugs.
+    #[arg(long)]
+    first: bool,
+    /// No deeper than so many actions.
+    #[arg(long)]
+    depth: Option<usize>,
+    /// Seconds for each world.
+    #[arg(long, default_value_t = 300)]
+    seconds: u64,
+    /// Threads; with more than one the first violation is not always by the shortest way.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+/// Whether a rule is violated.
+fn search(options: &Options, small: Small, reached: &mut u32) -> bool {
+    let name = small.configuration.name;
+    let clock = Clock::new();
+    let began = clock.now().mono;
+    let checker = small.checker().threads(options.threads).finish_when(HasDiscoveries::Any);
+    let checker = match options.depth {
+        Some(depth) => checker.target_max_depth(depth),
+        None => checker,
+    };
+    let checker = checker.spawn_bfs().join();
+    let took = clock.now().mono.since(began);
+    let discoveries = checker.discoveries();
+    let is_whole = discoveries.is_empty() && options.depth.is_none() && !checker.model().was_cut_short();
+    println!(
+        "| {name} | {} | {} | {} | {} | {:.1} s |",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        if is_whole { "yes" } else { "**no**" },
+        took.as_secs_f64()
+    );
+    *reached |= checker.model().marks.bits();
+    let mut violated: Vec<_> = discoveries.into_iter().collect();
+    violated.sort_by_key(|(_, path)| path.clone().into_actions().len());
+    for (rule, path) in &violated {
+        let actions = path.clone().into_actions();
+        println!("\nVIOLATED in {name}, after {} actions: {rule}\n", actions.len());
+        for line in checker.model().transcript(&actions) {
+            println!("{line}");
+        }
+        println!();
+    }
+    !violated.is_empty()
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    println!("| world | states | transitions | depth | searched whole | time |\n|---|---|---|---|---|---|");
+    let (mut is_violated, mut reached) = (false, 0);
+    for configuration in configuration::all(options.full) {
+        if options.only.as_ref().is_some_and(|only| !configuration.name.contains(&**only)) {
+            continue;
+        }
+        is_violated |= search(&options, Small::new(configuration, Duration::from_secs(options.seconds)), &mut reached);
+        if is_violated && options.first {
+            return ExitCode::FAILURE;
+        }
+    }
+    let is_partial = options.only.is_some() || options.first || options.depth.is_some();
+    println!("\nreached: {}", Marks::texts(reached).collect::<Vec<_>>().join(", "));
+    let missing: Vec<_> = Marks::texts(Marks::every() & !reached).collect();
+    if !missing.is_empty() {
+        println!("not reached: {}", missing.join(", "));
+    }
+    if is_violated || (!is_partial && !missing.is_empty()) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
