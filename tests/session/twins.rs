@@ -1,0 +1,106 @@
+//! A session and the one that was restored of it, driven alike.
+
+use std::time::Duration;
+
+use arcp_proto::{Instant, Now, Role, Session};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+fn sent<R: Role>(session: &mut Session<R>, now: Now) -> Vec<Bytes> {
+    std::iter::from_fn(|| session.poll_transmit(now)).collect()
+}
+
+/// The original and the restored one, and how their clocks and ids differ.
+pub(crate) struct Twins<R: Role> {
+    pub(crate) original: Session<R>,
+    pub(crate) restored: Session<R>,
+    /// The original's clock.
+    pub(crate) now: Now,
+    /// When the other was restored, by its own clock, and how long ago that is.
+    elsewhere: Instant,
+    passed: Duration,
+    minted: u64,
+    letter: char,
+}
+
+impl<R: Role> Twins<R> {
+    /// Both as they are now, by the clocks of both; `minted` is of the snapshot between them, `letter` the role's in ids.
+    pub(crate) fn new(
+        original: Session<R>,
+        restored: Session<R>,
+        (now, elsewhere): (Now, Now),
+        minted: u64,
+        letter: char,
+    ) -> Twins<R> {
+        Twins { original, restored, now, elsewhere: elsewhere.mono, passed: Duration::ZERO, minted, letter }
+    }
+
+    pub(crate) fn there(&self) -> Now {
+        Now { mono: self.elsewhere + self.passed, wall: self.now.wall }
+    }
+
+    pub(crate) fn both(&mut self, mut act: impl FnMut(&mut Session<R>, Now)) {
+        let there = self.there();
+        act(&mut self.original, self.now);
+        act(&mut self.restored, there);
+    }
+
+    pub(crate) fn wait(&mut self, by: Duration) {
+        self.now = self.now.after(by);
+        self.passed += by;
+    }
+
+    /// The ids of the restored one as the original has them: those minted since are of an attachment later.
+    pub(crate) fn normal(&self, frame: &[u8]) -> String {
+        let text = std::str::from_utf8(frame).unwrap();
+        let mut out = String::new();
+        let mut rest = text;
+        let mark = format!("_{}", self.letter);
+        while let Some(at) = rest.find(&mark) {
+            let (before, after) = rest.split_at(at + mark.len());
+            out.push_str(before);
+            let epoch = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let tail = &after[epoch..];
+            let count: String = tail.chars().skip(1).take_while(char::is_ascii_digit).collect();
+            match (after[..epoch].parse::<u64>(), count.parse::<u64>()) {
+                (Ok(epoch), Ok(count)) if count > self.minted => out.push_str(&(epoch - 1).to_string()),
+                _ => out.push_str(&after[..epoch]),
+            }
+            rest = tail;
+        }
+        out + rest
+    }
+
+    pub(crate) fn transmit(&mut self) -> Vec<Bytes> {
+        let there = self.there();
+        let original = sent(&mut self.original, self.now);
+        let restored = sent(&mut self.restored, there);
+        let one: Vec<_> = original.iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect();
+        let other: Vec<_> = restored.iter().map(|frame| self.normal(frame)).collect();
+        assert_eq!(one, other);
+        original
+    }
+
+    pub(crate) fn compare(&self) {
+        assert_eq!(self.original.phase(), self.restored.phase());
+        assert_eq!(self.original.features(), self.restored.features());
+        assert_eq!(self.original.attachment() + 1, self.restored.attachment());
+        assert_eq!(self.original.timeout_reason(), self.restored.timeout_reason());
+        let left = |session: &Session<R>, now: Now| session.poll_timeout().map(|at| at - now.mono);
+        assert_eq!(left(&self.original, self.now), left(&self.restored, self.there()));
+        assert_eq!(self.original.wants_input(), self.restored.wants_input());
+    }
+}
+
+/// Far from where the number of the attachment gets another digit, for that counts as a byte.
+pub(crate) fn aged<S: Serialize + DeserializeOwned>(snapshot: &S) -> S {
+    let mut header = serde_json::to_value(snapshot).unwrap();
+    header["counters"]["epoch"] = json!(1_000);
+    serde_json::from_value(header).unwrap()
+}
+
+pub(crate) fn minted(snapshot: &impl Serialize) -> u64 {
+    serde_json::to_value(snapshot).unwrap()["counters"]["minted"].as_u64().unwrap()
+}
