@@ -1,23 +1,22 @@
 //! An endpoint before any clients, any driver, any application, any store and any clock.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arcp_proto::endpoint::{ConnId, DirectoryLimits, Durability, EndpointConfig, JobRecord, Listing};
 use arcp_proto::wire::{
-    AgentInfo, Envelope, ErrorCode, FrameFault, JobAccepted, JobEntry, JobError, JobId, JobPage, JobResult, JobStatus,
-    MessageType, Principal, RawJson, ResultId, ResumeToken, SessionId, WireError,
+    Envelope, ErrorCode, FrameFault, JobAccepted, JobEntry, JobError, JobId, JobPage, JobResult, JobStatus,
+    MessageType, Principal, RawJson, ResultId, SessionId, WireError,
 };
 use arcp_proto::{Grant, Instant, Now};
 use bytes::Bytes;
 
 use crate::contract;
 use crate::frames::{self, Known, hello};
+use crate::grants::{AGENTS, token};
 use crate::limits::small_runtime;
 use crate::process::{Link, Process};
 use crate::script::{self, Args, Step};
-
-static AGENTS: LazyLock<Arc<[AgentInfo]>> = LazyLock::new(|| Arc::from([AgentInfo::new("a", ["1"])]));
 
 fn config(args: &mut Args<'_>) -> EndpointConfig {
     let durability = *args.pick(&[Durability::Volatile, Durability::Batched, Durability::BeforeTransmit]);
@@ -48,10 +47,6 @@ fn config(args: &mut Args<'_>) -> EndpointConfig {
         directory: DirectoryLimits { terminal_per_principal: 2, jobs: 4, ..DirectoryLimits::default() },
         ..config
     }
-}
-
-fn token(n: u64) -> ResumeToken {
-    ResumeToken::new(format!("rt_{n:032x}"))
 }
 
 fn job(args: &mut Args<'_>) -> JobId {

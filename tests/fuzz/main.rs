@@ -12,6 +12,7 @@ mod client_input;
 mod contract;
 mod endpoint;
 mod frames;
+mod grants;
 mod inputs;
 mod limits;
 mod lines;
@@ -21,7 +22,10 @@ mod process;
 mod roundtrip;
 mod runtime_input;
 mod script;
+mod snapshot;
 mod store;
+#[path = "../session/twins.rs"]
+mod twins;
 
 use inputs::replay;
 
@@ -53,4 +57,9 @@ fn endpoint() {
 #[test]
 fn roundtrip() {
     replay("roundtrip", roundtrip::check);
+}
+
+#[test]
+fn snapshot() {
+    replay("snapshot", snapshot::check);
 }

@@ -1,53 +1,22 @@
 //! A runtime session before any client, any driver, any application and any clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arcp_proto::wire::{
-    AgentInfo, Envelope, ErrorCode, FrameFault, JobAccepted, JobEntry, JobError, JobId, JobPage, JobResult, JobStatus,
-    JobSubscribed, MessageType, Principal, RawJson, ResultId, ResumeToken, SessionId, WireError,
+    Envelope, ErrorCode, FrameFault, JobAccepted, JobEntry, JobError, JobId, JobPage, JobResult, JobStatus,
+    JobSubscribed, MessageType, Principal, RawJson, ResultId, WireError,
 };
 use arcp_proto::{
-    Grant, Instant, Interest, Limits, Now, Opening, Phase, RequestId, ResumeAttempt, Runtime, RuntimeConfig,
-    RuntimeEvent, SendError, Session,
+    Instant, Interest, Limits, Now, Opening, Phase, RequestId, ResumeAttempt, Runtime, RuntimeConfig, RuntimeEvent,
+    SendError, Session,
 };
 use bytes::Bytes;
 
 use crate::contract;
 use crate::frames::{self, Known, hello};
-use crate::limits::small_runtime;
+use crate::grants::{first_session, principal, token};
 use crate::script::{self, Args, Step};
-
-static AGENTS: LazyLock<Arc<[AgentInfo]>> = LazyLock::new(|| Arc::from([AgentInfo::new("a", ["1"])]));
-
-fn token(n: u64) -> ResumeToken {
-    ResumeToken::new(format!("rt_{n:032x}"))
-}
-
-fn principal(n: u8) -> Principal {
-    Principal::from(if n == 7 { "mallory" } else { "alice" })
-}
-
-fn first_session(mut args: Args<'_>, first: Option<&[u8]>) -> (Session<Runtime>, RuntimeConfig) {
-    let config = small_runtime(&mut args);
-    let features = frames::features(&mut args);
-    let grant = Grant {
-        principal: principal(0),
-        session_id: SessionId::from("sess_1"),
-        resume_token: token(1),
-        agents: Arc::clone(&AGENTS),
-    };
-    let given = first.and_then(|frame| Opening::parse(Bytes::copy_from_slice(frame), &Limits::default()).ok());
-    let hello = match given {
-        Some(Opening::Hello(hello)) => hello,
-        _ => match Opening::parse(Bytes::from(hello(&features, 0, None)), &Limits::default()) {
-            Ok(Opening::Hello(hello)) => hello,
-            other => panic!("{other:?}"),
-        },
-    };
-    (hello.accept(contract::start(), Arc::new(config.clone()), grant), config)
-}
 
 #[derive(Clone)]
 struct World {

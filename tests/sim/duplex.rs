@@ -2,14 +2,15 @@
 //! target `duplex` runs.
 
 use super::plan::{Plan, Profile};
-use super::run::run;
+use super::run::{report, run};
 
 /// Runs the world; panics with what was broken in it.
 pub(crate) fn check(bytes: &[u8]) {
     let Some((kind, rest)) = bytes.split_first() else { return };
     let profile = Profile::ALL[usize::from(*kind) % Profile::ALL.len()];
-    if let Some(failure) = run(Plan::of_bytes(profile, rest), false).failure {
-        panic!("{} of {rest:?}: {failure}", profile.name());
+    let plan = Plan::of_bytes(profile, rest);
+    if let Some(failure) = run(plan.clone(), false).failure {
+        panic!("{}", report(&plan, &failure));
     }
 }
 
