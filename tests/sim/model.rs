@@ -90,4 +90,6 @@ pub(crate) struct Model {
     pub(crate) contents: BTreeMap<(SessionId, u64), u64>,
     /// Whose session it is.
     pub(crate) owners: BTreeMap<SessionId, usize>,
+    /// The process that took it from the store last.
+    pub(crate) adopters: BTreeMap<SessionId, usize>,
 }

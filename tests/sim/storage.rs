@@ -69,6 +69,7 @@ impl World {
         let mut hosted = Hosted::new(peer, tokens, 0);
         (hosted.is_adopted, hosted.was_adopted, hosted.lost_at) = (true, true, Some(now));
         self.model.hosted.insert((idx, id.clone()), hosted);
+        self.model.adopters.insert(id.clone(), idx);
         if self.plan.endpoint.durability == Durability::Batched {
             let last = self.store.last_of(id);
             self.model.contents.retain(|(of, seq), _| of != id || *seq <= last);
