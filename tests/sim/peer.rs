@@ -10,6 +10,7 @@ use super::clock::Clock;
 use super::delivery::Follow;
 use super::dice::Dice;
 use super::link::Ms;
+use super::plan::Profile;
 use super::world::World;
 
 pub(crate) struct Peer {
@@ -284,6 +285,11 @@ impl World {
             }
             Err(arcp_proto::ResumeError::NotDetached(_) | arcp_proto::ResumeError::Closed) => self.look_at_peer(idx),
             Err(arcp_proto::ResumeError::EventsPending) => peer.retry_at = Some(now + 500),
+            Err(arcp_proto::ResumeError::NoToken) if self.plan.profile == Profile::Hostile => {
+                // A welcome that was not the runtime's brought none.
+                peer.session.close(local, "normal");
+                self.look_at_peer(idx);
+            }
             Err(error) => panic!("client {idx} cannot resume: {error}"),
         }
     }
