@@ -16,6 +16,9 @@ pub(crate) enum Class {
     Escaped,
     /// One long string beyond ASCII.
     Unicode,
+    /// Whatever came by.
+    #[allow(dead_code, reason = "only peers have recordings")]
+    Recorded,
 }
 
 #[allow(dead_code, reason = "not everybody asks for all of it")]

@@ -336,6 +336,7 @@ impl<R: Role> Session<R> {
 impl<R: Role> Session<R> {
     /// What the session is, in a form that is the same for two sessions of one configuration that go on alike: see
     /// [`Digest`].
+    #[doc(hidden)]
     pub fn digest(&self, digest: &mut Digest<'_>) {
         let Session { shared, inbox, role } = self;
         shared.digest(digest);

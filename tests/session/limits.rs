@@ -106,6 +106,25 @@ fn d43_the_control_lane_is_bounded_in_bytes_exactly() {
 }
 
 #[test]
+fn d43_what_was_sent_makes_room_for_as_many_bytes_and_no_more() {
+    let mut session = serving();
+    feed(&mut session, start(), &unknown());
+    let len = sent(&mut session, start())[0].len();
+    // For two, however long their ids become.
+    let mut session = serving_with(Limits { control_bytes: 2 * len + len / 2, ..Limits::default() });
+    feed(&mut session, start(), &unknown());
+    for _ in 0..50 {
+        feed(&mut session, start(), &unknown());
+        runtime_events(&mut session);
+        assert!(session.poll_transmit(start()).is_some());
+    }
+    feed(&mut session, start(), &unknown());
+    assert_eq!(session.phase(), Phase::Open);
+    feed(&mut session, start(), &unknown());
+    assert_eq!(last_detach(&runtime_events(&mut session)), Some(&DetachReason::ControlOverflow));
+}
+
+#[test]
 fn d43_a_mebibyte_of_answers_may_wait() {
     let mut session = serving();
     let mut waiting = 0;

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
-//! ARCP_CORPUS=FOLDER cargo run --release --manifest-path benches/peers/Cargo.toml -- --plot docs/performance.svg
+//! ARCP_CORPUS=FOLDER cargo run --release --manifest-path benches/peers/Cargo.toml -- --docs docs
 //! ```
 //!
-//! Half a minute. All in one process and by turns, so that a ratio means something where a time does not: see `race`. The
+//! The first prints it, the second adds recorded traffic and writes it and a plot into the page. Half a minute. All in one process and by turns, so that a ratio means something where a time does not: see `race`. The
 //! output is Markdown.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -24,6 +24,7 @@ mod race;
 mod reader;
 mod session;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ use bar::Bar;
 
 /// For each race.
 const BUDGET: Duration = Duration::from_millis(1_200);
+
+/// Where the report stands in the page.
+const BEGIN: &str = "<!-- measured: begin -->";
+const END: &str = "<!-- measured: end -->";
 
 /// When, on what, built by what.
 fn circumstances() -> String {
@@ -48,37 +53,45 @@ fn circumstances() -> String {
     )
 }
 
-fn print_bars(bars: &[Bar]) {
-    println!("| what | figure | bar | | |");
-    println!("|---|--:|--:|---|---|");
-    for bar in bars {
-        println!("{}", bar.line());
-    }
+/// The bars as a Markdown table, and how many of them are met.
+fn table(bars: &[Bar]) -> String {
+    let lines: String = bars.iter().map(|bar| bar.line() + "\n").collect();
     let held: Vec<&Bar> = bars.iter().filter(|bar| bar.at_most.is_some()).collect();
-    println!("\n{} of {} bars met.", held.iter().filter(|bar| bar.is_met()).count(), held.len());
+    let met = held.iter().filter(|bar| bar.is_met()).count();
+    format!("| what | figure | bar | | |\n|---|--:|--:|---|---|\n{lines}\n{met} of {} bars met.\n", held.len())
+}
+
+/// Puts the report between its two marks in the page.
+fn write_page(page: &Path, report: &str) {
+    let text = std::fs::read_to_string(page).expect("the page can be read");
+    let (before, rest) = text.split_once(BEGIN).expect("the page has a mark where the report begins");
+    let (_, after) = rest.split_once(END).expect("the page has a mark where the report ends");
+    std::fs::write(page, format!("{before}{BEGIN}\n\n{report}\n{END}{after}")).expect("the page can be written");
 }
 
 fn main() {
     heap::pause(true);
-    let args: Vec<String> = std::env::args().collect();
     let circumstances = circumstances();
-    println!("{circumstances}\n");
-
     let mut readings = decode::readings(BUDGET);
     let mut bars = decode::bars(&readings);
     bars.extend(session::bars(BUDGET));
-    print_bars(&bars);
-
-    if let Some(at) = args.iter().position(|arg| arg == "--plot") {
-        let file = args.get(at + 1).expect("--plot takes a file");
-        std::fs::write(file, plot::svg(&readings, &circumstances)).expect("the plot can be written");
-    }
-    println!("\nThe median time of one, by reader:\n");
-    if let Some((recorded, lines)) = decode::recorded(BUDGET) {
+    let plot = plot::svg(&readings, &circumstances);
+    let mut note = String::new();
+    if let Some((recorded, lines)) = decode::recorded(4 * BUDGET) {
         readings.push(recorded);
-        decode::print_times(&readings);
-        println!("\n`recorded`: {lines} messages of recorded traffic, one after the other.");
-    } else {
-        decode::print_times(&readings);
+        note = format!("\n`recorded`: {lines} messages of recorded traffic, one after the other.\n");
+    }
+    let report = format!(
+        "{circumstances}\n\n{}\nThe time of one, by reader:\n\n{}{note}",
+        table(&bars),
+        decode::table(&readings)
+    );
+    print!("{report}");
+
+    let args: Vec<String> = std::env::args().collect();
+    if let Some(at) = args.iter().position(|arg| arg == "--docs") {
+        let folder = Path::new(args.get(at + 1).expect("--docs takes a folder"));
+        std::fs::write(folder.join("performance.svg"), plot).expect("the plot can be written");
+        write_page(&folder.join("performance.md"), &report);
     }
 }

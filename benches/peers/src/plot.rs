@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::bar::short;
 use crate::decode::Reading;
+use crate::frames::Class;
 use crate::reader::Reader;
 
 const WIDTH: f64 = 900.0;
@@ -58,34 +59,34 @@ fn axes(svg: &mut String) {
     }
 }
 
-/// The plot of what was read: a line through frames of small members and base64, circles for text with escapes or beyond
-/// ASCII, whose bytes cost otherwise.
-pub(crate) fn svg(readings: &[Reading], title: &str) -> String {
+/// The plot of what was read. Bytes of one class of frames cost otherwise than those of another, so that no line goes
+/// from one to the next.
+pub(crate) fn svg(readings: &[Reading], circumstances: &str) -> String {
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">
 <rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>
 "##
     );
-    text(&mut svg, (LEFT, 24.0), "start", &format!("Time of one envelope by its size. {title}"));
-    text(
-        &mut svg,
-        (LEFT, 40.0),
-        "start",
-        "Filled: members, base64. Hollow: a string with escapes, a string beyond ASCII.",
-    );
+    text(&mut svg, (LEFT, 18.0), "start", "The time of one envelope by its size");
+    let marks = "filled: members (left), base64 (right); hollow: a string with escapes, a string beyond ASCII";
+    text(&mut svg, (LEFT, 36.0), "start", marks);
+    text(&mut svg, (LEFT, BOTTOM + 44.0), "start", circumstances);
     axes(&mut svg);
-    for (row, reader) in Reader::ALL.into_iter().enumerate() {
+    // Ours over the others.
+    for (row, reader) in Reader::ALL.into_iter().enumerate().rev() {
         let colour = colour(reader);
-        let (mut plain, other): (Vec<&Reading>, Vec<&Reading>) =
-            readings.iter().partition(|reading| reading.is_plain());
-        plain.sort_by_key(|reading| reading.bytes);
-        let points: Vec<String> =
-            plain.iter().map(|reading| format!("{:.1},{:.1}", x(reading.bytes), y(reading.nanos(reader)))).collect();
         let width = if reader == Reader::Ours { 3 } else { 1 };
-        let line = points.join(" ");
-        let _ = writeln!(svg, r#"<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{width}"/>"#);
-        for (reading, fill) in plain.iter().map(|r| (r, colour)).chain(other.iter().map(|r| (r, "#fff"))) {
-            let (x, y) = (x(reading.bytes), y(reading.nanos(reader)));
+        for class in [[Class::Small, Class::Listing], [Class::Base64; 2]] {
+            let mut line: Vec<&Reading> = readings.iter().filter(|reading| class.contains(&reading.class)).collect();
+            line.sort_by_key(|reading| reading.bytes);
+            let place = |reading: &&Reading| format!("{:.1},{:.1}", x(reading.bytes), y(reading.nanos(reader)));
+            let line = line.iter().map(place).collect::<Vec<_>>().join(" ");
+            let _ =
+                writeln!(svg, r#"<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{width}"/>"#);
+        }
+        for reading in readings {
+            let is_hollow = matches!(reading.class, Class::Escaped | Class::Unicode);
+            let (x, y, fill) = (x(reading.bytes), y(reading.nanos(reader)), if is_hollow { "#fff" } else { colour });
             let _ = writeln!(svg, r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{fill}" stroke="{colour}"/>"#);
         }
         let at = TOP + 20.0 + 22.0 * row as f64;

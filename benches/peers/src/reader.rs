@@ -124,11 +124,13 @@ impl Reader {
         }
     }
 
-    /// Whether the reader takes the frame.
+    /// Whether the reader takes the frame; asked of those alone that may refuse what others take.
     pub(crate) fn takes(self, frame: &Bytes) -> bool {
         match self {
-            Reader::Core => serde_json::from_slice::<arcp_core::RawEnvelope>(frame).is_ok(),
+            Reader::Tree => serde_json::from_slice::<Value>(frame).is_ok(),
             Reader::Sonic => sonic_rs::from_slice::<Header<'_, LazyValue<'_>>>(frame).is_ok(),
+            Reader::Simd => simd_json::to_tape(&mut frame.to_vec()).is_ok(),
+            Reader::Core => serde_json::from_slice::<arcp_core::RawEnvelope>(frame).is_ok(),
             _ => Envelope::decode(frame.clone()).is_ok(),
         }
     }
@@ -136,7 +138,7 @@ impl Reader {
 
 /// The frame with a timestamp, as the published SDK wants it.
 pub(crate) fn stamped(frame: &Bytes) -> Bytes {
-    let rest = frame.strip_prefix(b"{").unwrap_or_default();
+    let rest = frame.trim_ascii_start().strip_prefix(b"{").unwrap_or_default();
     let text = [br#"{"timestamp":"2026-05-13T19:42:13.123Z","#.as_slice(), rest].concat();
     Bytes::from_static(text.leak())
 }

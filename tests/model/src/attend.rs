@@ -279,6 +279,7 @@ impl World {
         let heard = self.runtime_book.heard;
         match reason {
             DetachReason::TransportLost | DetachReason::PeerClosed { .. } => {}
+            DetachReason::Overrun if rules.configuration.evicts() => rules.marks.set(Mark::Overrun),
             DetachReason::HeartbeatLost => {
                 rules.marks.set(Mark::RuntimeSilence);
                 self.silence_is_due(rules, false, heard);
@@ -296,7 +297,7 @@ impl World {
         let now = self.now.mono;
         let has_ack = rules.configuration.has(Feature::Ack);
         let book = &self.runtime_book;
-        let is_full = book.held(has_ack) >= rules.configuration.capacity();
+        let is_full = self.is_full(rules.configuration);
         let has_unacked = has_ack && book.emitted() > book.acked;
         let is_at_window = book.window_end == Some(now) && !has_unacked;
         let is_at_retention = book.retention_end == Some(now);
@@ -349,7 +350,11 @@ impl World {
         self.check(runtime_moves, Rule::Deadlines, || "the runtime's deadline does not move".into());
         self.check(emitted == known, Rule::Numbers, || format!("the last event is {emitted}, and {known} were taken"));
         self.check(acked == known_acked, Rule::Acks, || format!("{acked} is acknowledged, and {known_acked} was said"));
-        let most = if has_ack { acked } else { transmitted };
+        let most = match (has_ack, rules.configuration.evicts()) {
+            (_, true) => acked.max(emitted.saturating_sub(capacity)),
+            (true, _) => acked,
+            (false, _) => transmitted,
+        };
         self.check(floor <= most, Rule::Kept, || format!("{floor} is freed, and only {most} may be"));
         self.check(floor + len == emitted, Rule::Numbers, || format!("{len} events between {floor} and {emitted}"));
         // The status of back-pressure is beyond the limit.

@@ -39,7 +39,7 @@ impl PartialEq for World {
     }
 }
 
-fn digest_of(world: &World) -> u64 {
+pub(crate) fn digest_of(world: &World) -> u64 {
     let mut hasher = DefaultHasher::new();
     world.hash(&mut hasher);
     hasher.finish()
@@ -98,15 +98,15 @@ impl Small {
         Ok(())
     }
 
-    /// What leads to a violated property, and what is wrong then.
-    pub(crate) fn transcript(&self, actions: &[Action]) -> Vec<String> {
+    /// What leads to a violated property, and what is wrong then; on to the end, where it `settles`.
+    pub(crate) fn transcript(&self, actions: &[Action], settles: bool) -> Vec<String> {
         let rules = self.rules();
         let mut world = World::new(&self.configuration);
         world.log = Some(Vec::new());
         for action in actions {
             let _ = world.step(&rules, *action);
         }
-        if world.breach.is_none() {
+        if settles && world.breach.is_none() {
             world.note(|| "-- nothing fails from here on".into());
             world.calm();
             for _ in 0..PATIENCE {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arcp_proto::wire::{Credentials, PeerInfo};
-use arcp_proto::{ClientConfig, Feature, FeatureSet, RuntimeConfig};
+use arcp_proto::{ClientConfig, Feature, FeatureSet, Overflow, RuntimeConfig};
 
 use crate::stock::Stock;
 
@@ -24,6 +24,10 @@ impl Configuration {
 
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.has(Feature::Heartbeat).then_some(self.runtime.heartbeat_interval)
+    }
+
+    pub(crate) fn evicts(&self) -> bool {
+        self.runtime.overflow == Overflow::Evict
     }
 
     pub(crate) fn capacity(&self) -> u64 {
@@ -70,6 +74,20 @@ fn world(name: &'static str, features: &[Feature], window: usize, stock: Stock) 
     }
 }
 
+/// The oldest event goes where another does not fit.
+fn evicting(mut world: Configuration) -> Configuration {
+    let runtime = RuntimeConfig { overflow: Overflow::Evict, ..RuntimeConfig::clone(&world.runtime) };
+    world.runtime = Arc::new(runtime);
+    world
+}
+
+/// The client asks for its last event again (D29).
+fn overlapping(mut world: Configuration) -> Configuration {
+    let client = ClientConfig { resume_overlap: 1, ..ClientConfig::clone(&world.client) };
+    world.client = Arc::new(client);
+    world
+}
+
 /// Each stresses something else. `full`: as large as the figures in the docs; otherwise small enough for every change.
 pub(crate) fn all(full: bool) -> Vec<Configuration> {
     use Feature::{Ack, Heartbeat, ListJobs};
@@ -78,21 +96,23 @@ pub(crate) fn all(full: bool) -> Vec<Configuration> {
     vec![
         // A window of two: blocked, writable, back-pressure, over a link that is cut.
         world("pressure", &[Ack], 2, Stock { events: 4, cuts: pick(1, 2), delays: 0, ..none }),
-        // Attempts that overlap, lost welcomes, tokens.
-        world("takeover", &[Ack], 4, Stock { events: 1, cuts: pick(2, 3), delays: pick(1, 2), ..none }),
+        // Attempts that overlap, lost welcomes, tokens, events that come again.
+        overlapping(world("takeover", &[Ack], 4, Stock { events: 1, cuts: pick(2, 3), delays: pick(1, 2), ..none })),
         // Goodbyes of both sides, and windows that run out.
         world("ends", &[Ack], 2, Stock { events: pick(2, 3), cuts: pick(1, 2), goodbyes: 1, shutdowns: 1, ..none }),
         // Pings, pongs and silence.
-        world("heartbeat", &[Ack, Heartbeat], 4, Stock { events: pick(1, 2), cuts: pick(1, 2), delays: 1, ..none }),
+        world("heartbeat", &[Ack, Heartbeat], 4, Stock { events: 1, cuts: pick(1, 2), delays: pick(1, 2), ..none }),
         // Queries and submits, answered in time, late and never.
         world(
             "requests",
             &[Ack, ListJobs],
             4,
-            Stock { cuts: pick(1, 2), queries: 1, submits: pick(1, 2), delays: 1, events: pick(0, 1), ..none },
+            Stock { cuts: pick(1, 2), queries: 1, submits: 1, delays: 1, events: pick(0, 1), ..none },
         ),
         // Without acknowledgements, a window of one.
         world("no-ack", &[], 1, Stock { events: 3, cuts: pick(2, 3), delays: pick(0, 1), ..none }),
+        // A window of two that pushes out what does not fit.
+        evicting(world("evict", &[Ack], 2, Stock { events: pick(3, 4), cuts: pick(1, 2), ..none })),
         // Either process dies.
         world("restore", &[Ack], 4, Stock { events: pick(1, 2), cuts: 1, crashes: 1, reloads: 1, ..none }),
     ]

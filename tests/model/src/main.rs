@@ -2,17 +2,22 @@
 //! events, cuts and delays. The sessions are the crate's own.
 
 mod action;
+mod application;
 mod attend;
 mod checker;
 mod client_book;
 mod configuration;
 mod link;
 mod mark;
+mod opening;
+mod possible;
+mod restore;
 mod rule;
 mod runtime_book;
 mod settle;
 mod step;
 mod stock;
+mod twins;
 mod world;
 
 use std::process::ExitCode;
@@ -37,6 +42,9 @@ struct Options {
     /// Ends with the first violation, and does not ask for what must be reached: for planted bugs.
     #[arg(long)]
     first: bool,
+    /// In place of the search: whether states of one digest go on alike.
+    #[arg(long)]
+    twins: bool,
     /// No deeper than so many actions.
     #[arg(long)]
     depth: Option<usize>,
@@ -76,7 +84,7 @@ fn search(options: &Options, small: Small, reached: &mut u32) -> bool {
     for (rule, path) in &violated {
         let actions = path.clone().into_actions();
         println!("\nVIOLATED in {name}, after {} actions: {rule}\n", actions.len());
-        for line in checker.model().transcript(&actions) {
+        for line in checker.model().transcript(&actions, true) {
             println!("{line}");
         }
         println!();
@@ -84,15 +92,37 @@ fn search(options: &Options, small: Small, reached: &mut u32) -> bool {
     !violated.is_empty()
 }
 
+/// Whether two states of one digest differ.
+fn compare(small: &Small) -> bool {
+    let name = small.configuration.name;
+    match twins::compare(small) {
+        Ok(pairs) => println!("| {name} | {pairs} |"),
+        Err(different) => {
+            println!("\nDIFFERENT in {name}: {}", different.what);
+            for way in different.ways {
+                println!();
+                small.transcript(&way, false).iter().for_each(|line| println!("{line}"));
+            }
+            return true;
+        }
+    }
+    false
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
+    let is_wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(&**only));
+    let worlds = configuration::all(options.full).into_iter().filter(|world| is_wanted(world.name));
+    let worlds = worlds.map(|world| Small::new(world, Duration::from_secs(options.seconds)));
+    if options.twins {
+        println!("| world | pairs of states with one digest, which go on alike |\n|---|---|");
+        let differ = worlds.map(|small| compare(&small)).fold(false, |any, differs| any | differs);
+        return if differ { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
     println!("| world | states | transitions | depth | searched whole | time |\n|---|---|---|---|---|---|");
     let (mut is_violated, mut reached) = (false, 0);
-    for configuration in configuration::all(options.full) {
-        if options.only.as_ref().is_some_and(|only| !configuration.name.contains(&**only)) {
-            continue;
-        }
-        is_violated |= search(&options, Small::new(configuration, Duration::from_secs(options.seconds)), &mut reached);
+    for small in worlds {
+        is_violated |= search(&options, small, &mut reached);
         if is_violated && options.first {
             return ExitCode::FAILURE;
         }

@@ -36,6 +36,7 @@ marks! {
     OrphanedSubmit = "submit answered while detached";
     HandshakeTimeout = "handshake timed out";
     RequestTimeout = "request timed out";
+    Overrun = "evicted before it was sent";
     Crash = "client restored";
     Reload = "runtime restored";
 }
