@@ -8,6 +8,7 @@ mod contract;
 mod endpoint;
 #[path = "../../tests/fuzz/frames.rs"]
 mod frames;
+#[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/grants.rs"]
 mod grants;
 #[allow(dead_code, reason = "only a part of it is needed")]
