@@ -1037,6 +1037,20 @@ fn d26_back_pressure_is_said_once() {
     play.ends(&[(R, Rule::PressureRepeated)]);
 }
 
+#[test]
+fn d26_a_resume_brings_a_signal_from_before_it_and_may_signal_again() {
+    let mut play = Play::with_job();
+    play.eof(R);
+    play.eof(C);
+    play.resume("rt_1", 0);
+    play.welcome("rt_2");
+    for seq in 1..=3 {
+        play.event_of("status", seq, r#"{"phase":"back_pressure"}"#);
+    }
+    // The third is one too many.
+    play.ends(&[(R, Rule::NoFarewell), (R, Rule::PressureRepeated)]);
+}
+
 // Requests.
 
 #[test]
@@ -1356,6 +1370,21 @@ fn d32_a_bye_is_answered() {
     play.eof(R);
     play.eof(C);
     play.ends(&[(R, Rule::ByeUnanswered)]);
+
+    // A fatal error crosses it.
+    let mut play = Play::attached();
+    play.c("session.bye", "{}");
+    play.error("INTERNAL_ERROR", true, "");
+    play.eof(R);
+    play.eof(C);
+    play.ends(&[]);
+
+    // So does the end of the transport, whatever is to be said of that.
+    let mut play = Play::attached();
+    play.eof(R);
+    play.c("session.bye", "{}");
+    play.eof(C);
+    play.ends(&[(R, Rule::NoFarewell)]);
 }
 
 #[test]

@@ -62,7 +62,8 @@ impl Endpoint {
     /// Before this, the generation must have been raised in the store by a compare-and-set: of two machines that take a
     /// session over at once only one may come here, and whoever had it before is told by its next
     /// [`Change`](super::Change) that it is fenced. Where the session stands here in an older generation, that one ends
-    /// ([`Fenced`](crate::CloseReason::Fenced)).
+    /// ([`Fenced`](crate::CloseReason::Fenced)); its `Closed` is polled after this and names jobs of which some may be
+    /// among those that are given here: these go on.
     ///
     /// A job's id must name one job on all machines. A subscription is to a job of another session; events of that come
     /// once its session is here, too. What is published here before the subscriber comes does not reach it: whoever minds

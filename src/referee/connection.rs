@@ -126,6 +126,8 @@ pub(super) struct Connection {
     pub(super) excused: bool,
     close_refused: bool,
     runtime_hung_up_first: bool,
+    /// The client said goodbye when the runtime had hung up.
+    goodbye_crossed: bool,
     ended: bool,
 }
 
@@ -151,6 +153,7 @@ impl Connection {
             excused: false,
             close_refused: false,
             runtime_hung_up_first: false,
+            goodbye_crossed: false,
             ended: false,
         }
     }
@@ -301,6 +304,7 @@ impl Connection {
             _ => return,
         };
         let now = self.now;
+        self.goodbye_crossed |= from == Side::Client && self.runtime.eof.is_some();
         let party = self.party(from);
         if party.farewell.is_none() {
             party.farewell = Some(farewell);
@@ -411,7 +415,8 @@ impl Connection {
             && self.stage == Stage::Attached
             && !self.superseded
             && self.runtime.farewell.is_none()
-            && (ran_first
+            // The runtime's fatal error, which ends the transport at once (D27), or its end may have crossed the goodbye.
+            && (ran_first && !self.runtime.erred && !self.goodbye_crossed
                 || self.close_refused
                 || hung_up.is_some_and(|eof| eof - self.client.farewell_at >= CLOSE_PATIENCE))
         {

@@ -42,6 +42,8 @@ pub(super) struct Session {
     acked: u64,
     /// Back-pressure was signalled and nothing was acked since.
     pressed: bool,
+    /// The first signal of this attachment may be from before it.
+    may_be_late: bool,
     client_ids: Memory<Print, Print>,
     runtime_ids: Memory<Print, Print>,
     requests: Requests,
@@ -68,6 +70,7 @@ impl Session {
             sequence: Sequence::new(),
             acked: 0,
             pressed: false,
+            may_be_late: false,
             client_ids: Memory::new(MAX_IDS),
             runtime_ids: Memory::new(MAX_IDS),
             requests: Requests::new(),
@@ -90,6 +93,7 @@ impl Session {
         connection.attachment = self.attachment;
         self.closed = false;
         self.pressed = false;
+        self.may_be_late = self.attachment > 1;
         if let Some(last) = last_event_seq {
             self.sequence.attach(last);
         }
@@ -342,7 +346,8 @@ impl Session {
     fn job(&mut self, charges: &mut Charges, message: MessageType, frame: &Frame<'_>) {
         let side = Side::Runtime;
         if frame.payload.object("body").and_then(|body| body.text("phase")).as_deref() == Some("back_pressure") {
-            if self.pressed {
+            // A resume resets the signal, and brings the one before that had not been sent (D26).
+            if self.pressed && !core::mem::take(&mut self.may_be_late) {
                 charges.bring(side, Rule::PressureRepeated, "");
             }
             self.pressed = true;
@@ -373,6 +378,8 @@ impl Session {
             _ => None,
         };
         let refused = refused.or_else(|| match (live, code) {
+            // The end of a job whose acceptance was lost with a transport.
+            (None, "CANCELLED" | "TIMEOUT") => None,
             (None, _) | (Some(_), "DUPLICATE_KEY") => self.requests.oldest(is_submit),
             _ => None,
         });

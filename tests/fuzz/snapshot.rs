@@ -21,7 +21,7 @@ use crate::frames::{self, Known, hello};
 use crate::grants::{first_session, principal, token};
 use crate::limits::small_runtime;
 use crate::script::{self, Args, Step};
-use crate::twins::{Twins, aged, minted};
+use crate::twins::{AHEAD, Twins, aged, later, minted};
 
 const WELCOME: &str = r#"{"type":"session.welcome","session_id":"sess_1","payload":{"resume_token":"rt_1","capabilities":{"features":["heartbeat","ack","list_jobs","subscribe","lease_expires_at","cost.budget","model.use","provisioned_credentials","progress","result_chunk","agent_versions"]}}}"#;
 
@@ -237,7 +237,7 @@ fn client_twins(script: &[u8]) {
     }
     let snapshot = session.snapshot();
     let restored = Session::<Client>::restore(elsewhere(), config, stored(&snapshot)).expect("of a session");
-    let mut twins = Twins::new(session, restored, (now, elsewhere()), minted(&snapshot), 'c');
+    let mut twins = Twins::new(session, restored, (now, elsewhere()), (minted(&snapshot), AHEAD), 'c');
     // Requests from before are none of the restored one's.
     let (mut ids, mut there_ids): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for step in steps {
@@ -255,7 +255,7 @@ fn client_twins(script: &[u8]) {
             }
         }
         let new = request_ids(&twins.transmit());
-        there_ids.extend(new.iter().map(|id| later(id)));
+        there_ids.extend(new.iter().map(|id| later(id, AHEAD)));
         ids.extend(new);
         let told = |session: &mut Session<Client>| -> Vec<String> {
             std::iter::from_fn(|| session.poll_event()).map(|event: ClientEvent| format!("{event:?}")).collect()
@@ -268,17 +268,6 @@ fn client_twins(script: &[u8]) {
             (session.last_event_seq(), session.last_processed_seq(), session.info().cloned())
         };
         assert_eq!(seen(&twins.original), seen(&twins.restored));
-    }
-}
-
-/// An id of the original's, as the restored one has it: one attachment later.
-fn later(id: &str) -> String {
-    let epoch = |rest: &str| {
-        rest.split_once('_').and_then(|(epoch, count)| Some((epoch.parse::<u64>().ok()?, count.to_owned())))
-    };
-    match id.split_once("msg_c").and_then(|(_, rest)| epoch(rest)) {
-        Some((epoch, count)) => format!("msg_c{}_{count}", epoch + 1),
-        None => id.to_owned(),
     }
 }
 
@@ -411,7 +400,7 @@ fn runtime_twins(script: &[u8]) {
     }
     let snapshot = session.snapshot();
     let twin = restored(elsewhere(), stored(&snapshot), &session);
-    let mut twins = Twins::new(session, twin, (now, elsewhere()), minted(&snapshot), 'r');
+    let mut twins = Twins::new(session, twin, (now, elsewhere()), (minted(&snapshot), 0), 'r');
     let mut desks = [Desk { token: desk.token, ..Desk::default() }, Desk { token: desk.token, ..Desk::default() }];
     for step in steps {
         match step {

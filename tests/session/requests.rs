@@ -433,6 +433,18 @@ fn d12_a_job_error_of_an_unknown_job_rejects_the_oldest_submit() {
 }
 
 #[test]
+fn d12_no_submit_is_refused_with_what_only_ends_a_job() {
+    for code in ["CANCELLED", "TIMEOUT"] {
+        let mut session = open();
+        submit(&mut session);
+        // Of a job whose acceptance was lost with a transport.
+        let end = with(job_error("job_x", code, json!({})), json!({"event_seq": 1}));
+        assert_eq!(hear(&mut session, &end), [Told::Failed], "{code}");
+        assert_eq!(session.last_event_seq(), 1);
+    }
+}
+
+#[test]
 fn d5_a_refusal_that_is_numbered_takes_its_place_in_the_sequence() {
     for is_late in [false, true] {
         let mut session = open();

@@ -273,6 +273,36 @@ fn d3_both_tokens_are_good_after_a_restore_until_the_client_speaks() {
 }
 
 #[test]
+fn d3_a_restored_clients_ids_are_behind_those_of_attempts_that_no_snapshot_knows_of() {
+    let mut client = open();
+    let snapshot = client.snapshot();
+    let mut ids = std::collections::BTreeSet::new();
+    let mut note = |frames: &[Bytes]| {
+        for frame in frames {
+            let id = Envelope::decode(frame.clone()).unwrap().id().unwrap().into_owned();
+            assert!(ids.insert(id.clone()), "{id} twice");
+        }
+    };
+    // No welcome comes, so nobody is told of anything that should be stored.
+    for _ in 0..5 {
+        client.handle_disconnect(start());
+        client.resume(start()).unwrap();
+        note(&sent(&mut client, start()));
+    }
+    let mut restored = Session::<Client>::restore(start(), client_config(), stored(&snapshot)).unwrap();
+    for _ in 0..5 {
+        restored.resume(start()).unwrap();
+        note(&sent(&mut restored, start()));
+        feed(&mut restored, start(), &welcome(FeatureSet::all()));
+        restored.list_jobs(start(), &JobQuery::default()).unwrap();
+        restored.list_jobs(start(), &JobQuery::default()).unwrap();
+        note(&sent(&mut restored, start()));
+        restored.handle_disconnect(start());
+        client_events(&mut restored);
+    }
+}
+
+#[test]
 fn d3_message_ids_never_repeat_across_restores_however_old_the_header() {
     let mut ids = std::collections::BTreeSet::new();
     let mut note = |frames: &[Bytes]| {

@@ -15,7 +15,7 @@ use crate::pair::{
     runtime_events, secs, sent, start, token, welcome,
 };
 use crate::snapshot::{agents, elsewhere, revived, revived_client};
-use crate::twins::{Twins, aged, minted};
+use crate::twins::{AHEAD, Twins, aged, later, minted};
 use crate::worst_peer::{Dice, frame, garbled, pause};
 
 /// As many lives as `ARCP_TWINS` says; few by default.
@@ -152,7 +152,7 @@ fn d32_a_restored_runtime_behaves_like_the_detached_one() {
         detached += 1;
         let restored = revived(&original, config.clone(), elsewhere());
         let minted = minted(&original.snapshot());
-        let mut twins = Twins::new(original, restored, (now, elsewhere()), minted, 'r');
+        let mut twins = Twins::new(original, restored, (now, elsewhere()), (minted, 0), 'r');
         let mut asked = Vec::new();
         for _ in 0..STEPS {
             twins.wait(pause(&mut dice));
@@ -344,7 +344,7 @@ fn d32_a_restored_client_behaves_like_the_detached_one() {
         assert_eq!(original.last_processed_seq(), original.last_event_seq());
         let restored = revived_client(&original, config.clone(), elsewhere());
         let minted = minted(&original.snapshot());
-        let mut twins = Twins::new(original, restored, (now, elsewhere()), minted, 'c');
+        let mut twins = Twins::new(original, restored, (now, elsewhere()), (minted, AHEAD), 'c');
         let (mut ids, mut restored_ids) = (Vec::new(), Vec::new());
         for _ in 0..STEPS {
             twins.wait(pause(&mut dice));
@@ -381,11 +381,7 @@ fn d32_a_restored_client_behaves_like_the_detached_one() {
             if !frames.is_empty() {
                 ids = ids_of(&frames);
                 // As the original names them, one attachment later.
-                let later = |id: &String| {
-                    let (head, count) = id.rsplit_once('_').unwrap();
-                    let epoch: u64 = head.trim_start_matches("msg_c").parse().unwrap();
-                    format!("msg_c{}_{count}", epoch + 1)
-                };
+                let later = |id: &String| later(id, AHEAD);
                 restored_ids = ids.iter().map(later).collect();
             }
             let told = |events: &[ClientEvent], twins: &Twins<Client>, is_restored: bool| -> Vec<String> {

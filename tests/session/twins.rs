@@ -22,19 +22,21 @@ pub(crate) struct Twins<R: Role> {
     elsewhere: Instant,
     passed: Duration,
     minted: u64,
+    /// How much further the restored one numbers its messages.
+    ahead: u64,
     letter: char,
 }
 
 impl<R: Role> Twins<R> {
-    /// Both as they are now, by the clocks of both; `minted` is of the snapshot between them, `letter` the role's in ids.
+    /// Both as they are now, by the clocks of both; `minted` is of the snapshot between them, `ahead` how much further the restored one numbers its messages, `letter` the role's in ids.
     pub(crate) fn new(
         original: Session<R>,
         restored: Session<R>,
         (now, elsewhere): (Now, Now),
-        minted: u64,
+        (minted, ahead): (u64, u64),
         letter: char,
     ) -> Twins<R> {
-        Twins { original, restored, now, elsewhere: elsewhere.mono, passed: Duration::ZERO, minted, letter }
+        Twins { original, restored, now, elsewhere: elsewhere.mono, passed: Duration::ZERO, minted, ahead, letter }
     }
 
     pub(crate) fn there(&self) -> Now {
@@ -52,7 +54,8 @@ impl<R: Role> Twins<R> {
         self.passed += by;
     }
 
-    /// The ids of the restored one as the original has them: those minted since are of an attachment later.
+    /// The ids of the restored one as the original has them: those minted since are of an attachment later,
+    /// and a client's of higher numbers.
     pub(crate) fn normal(&self, frame: &[u8]) -> String {
         let text = std::str::from_utf8(frame).unwrap();
         let mut out = String::new();
@@ -65,10 +68,15 @@ impl<R: Role> Twins<R> {
             let tail = &after[epoch..];
             let count: String = tail.chars().skip(1).take_while(char::is_ascii_digit).collect();
             match (after[..epoch].parse::<u64>(), count.parse::<u64>()) {
-                (Ok(epoch), Ok(count)) if count > self.minted => out.push_str(&(epoch - 1).to_string()),
-                _ => out.push_str(&after[..epoch]),
+                (Ok(of), Ok(number)) if number > self.minted + self.ahead => {
+                    out.push_str(&format!("{}_{}", of - 1, number - self.ahead));
+                    rest = &tail[1 + count.len()..];
+                }
+                _ => {
+                    out.push_str(&after[..epoch]);
+                    rest = tail;
+                }
             }
-            rest = tail;
         }
         out + rest
     }
@@ -94,13 +102,26 @@ impl<R: Role> Twins<R> {
     }
 }
 
-/// Far from where the number of the attachment gets another digit, for that counts as a byte.
+/// A client's messages go on behind those of attempts that no snapshot knows of (D3).
+pub(crate) const AHEAD: u64 = 1 << 20;
+
+/// Far from where the number of the attachment, or that of a message, gets another digit, for that counts as a byte.
 pub(crate) fn aged<S: Serialize + DeserializeOwned>(snapshot: &S) -> S {
     let mut header = serde_json::to_value(snapshot).unwrap();
     header["counters"]["epoch"] = json!(1_000);
+    header["counters"]["minted"] = json!(2_000_000);
     serde_json::from_value(header).unwrap()
 }
 
 pub(crate) fn minted(snapshot: &impl Serialize) -> u64 {
     serde_json::to_value(snapshot).unwrap()["counters"]["minted"].as_u64().unwrap()
+}
+
+/// A client's id, as the restored one has it: one attachment later, so many messages further.
+pub(crate) fn later(id: &str, ahead: u64) -> String {
+    let numbers = id.strip_prefix("msg_c").and_then(|rest| rest.split_once('_'));
+    match numbers.map(|(epoch, count)| (epoch.parse::<u64>(), count.parse::<u64>())) {
+        Some((Ok(epoch), Ok(count))) => format!("msg_c{}_{}", epoch + 1, count + ahead),
+        _ => panic!("{id} is none of a client's"),
+    }
 }

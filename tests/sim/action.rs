@@ -77,6 +77,8 @@ pub(crate) enum Action {
         lasts: Ms,
     },
     Close(u64),
+    /// Whoever has said goodbye comes back all the same (D32).
+    Return(u64),
     /// It does not try to come back.
     StayAway {
         who: u64,
@@ -180,7 +182,10 @@ pub(crate) fn action(profile: Profile, dice: &mut Dice) -> Action {
         75..77 => Action::Mute { who, lasts: dice.within(10, 8_000) },
         77..80 => Action::Careless { who, lasts: dice.within(10, 12_000) },
         80..84 => Action::Crash { who, lasts: dice.within(1, 5_000) },
-        84..85 => Action::Close(who),
+        84..85 => match dice.once_in(2) {
+            true => Action::Close(who),
+            false => Action::Return(who),
+        },
         85..87 => Action::StayAway { who, lasts: dice.within(1_000, 70_000) },
         87..88 => Action::Poke(who),
         88..89 => Action::ClockBack { who, by: dice.within(1, 10_000) },

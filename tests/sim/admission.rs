@@ -65,12 +65,20 @@ impl World {
                 if peer != usize::MAX {
                     hosted.peer = peer;
                     self.model.owners.insert(id.clone(), peer);
+                    // An attempt that it had given up is taken after all, after the one that it is on.
+                    self.peers[peer].may_be_sent_away |= self.peers[peer].link != Some(link);
+                } else if let Some(of) = self.peers.get_mut(hosted.peer) {
+                    // Somebody with a token of its that is good again, or not known to be old here.
+                    of.may_be_sent_away = true;
                 }
                 hosted.tokens = if admitted.resumed { vec![presented, token.clone()] } else { vec![token.clone()] };
                 (hosted.link, hosted.cursor, hosted.gone_at) = (Some(link), last, None);
                 hosted.transmitted = hosted.transmitted.max(last);
                 (hosted.lost_at, hosted.is_adopted, hosted.was_elapsed) = (None, false, false);
                 hosted.phase = Phase::Open;
+                if let Some(session) = self.nodes[idx].endpoint.as_ref().and_then(|endpoint| endpoint.session(&id)) {
+                    self.model.owned.insert(id.clone(), session.features().clone());
+                }
                 self.model.tokens.entry(id.clone()).or_default().push(token);
                 self.links[link].session = Some(id);
                 self.links[link].heard_at = now;

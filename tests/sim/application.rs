@@ -7,6 +7,7 @@ use arcp_proto::wire::{ErrorCode, JobAccepted, JobError, JobId, JobPage, WireErr
 use super::mark::Mark;
 use super::model::JobModel;
 use super::plan::Profile;
+use super::stream::Stream;
 use super::worker::Worker;
 use super::world::World;
 
@@ -143,6 +144,7 @@ impl World {
             Ok(()) => {
                 let node = &mut self.nodes[idx];
                 let (total, gap) = (node.dice.within(1, 14), node.dice.pick(&[1, 40, 300, 1_500]));
+                let total = Stream::of(&job).map_or(total, |stream| stream.pieces);
                 let worker = Worker { next: 0, total, gap, at: Some(now + node.dice.below(200)) };
                 node.workers.insert(job.clone(), worker);
                 let owner = request.session.clone();

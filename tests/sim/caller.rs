@@ -6,6 +6,7 @@ use arcp_proto::wire::{JobId, JobQuery, JobSubmit, RawJson};
 use arcp_proto::{Client, ClientSnapshot, Phase, SendError, Session};
 
 use super::clock::Clock;
+use super::delivery::Follow;
 use super::link::Ms;
 use super::mark::Mark;
 use super::peer::Peer;
@@ -35,7 +36,7 @@ impl World {
                 if let ("subscribe", Some(job)) = (what, job) {
                     let follow = peer.follows.entry(job.clone()).or_default();
                     follow.beginnings += 1;
-                    follow.is_sure = false;
+                    (follow.is_sure, follow.is_left) = (false, false);
                 }
             }
             Err(SendError::FeatureNotNegotiated(feature)) => assert!(!peer.session.features().contains(feature)),
@@ -50,7 +51,7 @@ impl World {
         let peer = &mut self.peers[idx];
         if peer.is_awake(self.now) && peer.session.unsubscribe(peer.clock.at(self.now), job).is_ok() {
             let follow = peer.follows.entry(job.clone()).or_default();
-            follow.is_sure = false;
+            (follow.is_sure, follow.is_left) = (false, true);
         }
     }
 
@@ -82,7 +83,7 @@ impl World {
             return;
         }
         peer.down_until = Some(now + lasts);
-        peer.troubled_until = now + lasts;
+        peer.troubled_until = peer.troubled_until.max(now + lasts);
         peer.marks.clear();
         (peer.retry_at, peer.race_at) = (None, None);
         if let Some(link) = peer.link {
@@ -112,12 +113,17 @@ impl World {
         let snapshot: ClientSnapshot = serde_json::from_str(&text).expect("a snapshot is read");
         peer.last = snapshot.last_processed_seq();
         let last = peer.last;
+        let token = peer.session.resume_token().cloned();
+        let had = peer.processed;
         peer.deliveries.retain(|(seq, _, _)| *seq <= last);
+        peer.pieces.values_mut().for_each(|pieces| pieces.forget_behind(last));
         peer.requests.clear();
-        peer.follows.clear();
+        // What it follows, also what it asked for behind the snapshot, begins anew.
+        peer.follows.values_mut().for_each(Follow::begin_again);
         let local = peer.clock.at(now);
         peer.session = Session::<Client>::restore(local, Arc::clone(&peer.config), snapshot).expect("it is restored");
         assert_eq!(peer.session.phase(), Phase::Detached);
+        peer.went_back |= last < had || token.as_ref() != peer.session.resume_token();
         (peer.phase, peer.lost_at, peer.is_restored) = (Phase::Detached, Some(now), true);
         (peer.told_attached, peer.closed_at) = (false, None);
         peer.retry_at = Some(now + peer.retry_delay);

@@ -123,7 +123,8 @@ impl World {
         if let Some(endpoint) = of.endpoint.as_mut() {
             endpoint.handle_disconnect(of.clock.at(now), conn);
             // It has others to serve where there are others.
-            of.is_resting = self.plan.lazy && self.plan.clients == 1 && self.plan.nodes == 1;
+            let others = self.live_links.iter().any(|of| *of != idx && self.links[*of].node_is_here);
+            of.is_resting = self.plan.lazy && self.plan.clients == 1 && self.plan.nodes == 1 && !others;
         }
         self.look_at_node(node);
         self.forget_link(idx);
@@ -155,7 +156,7 @@ impl World {
         }
         let Some((_, item)) = link.down.items.pop_front() else { return false };
         if !is_end && self.peers[peer].session.phase().is_attached() {
-            (link.client_heard_at, link.is_heard) = (now, true);
+            link.client_heard_at = now;
         }
         let local = self.peers[peer].clock.at(now);
         match item {
@@ -239,7 +240,7 @@ impl World {
     }
 
     /// A frame goes down, unless a fault has it.
-    pub(crate) fn put_down(&mut self, idx: usize, frame: &Bytes, is_welcome: bool, is_event: bool) {
+    pub(crate) fn put_down(&mut self, idx: usize, frame: &Bytes, is_welcome: bool, seq: Option<u64>) {
         let now = self.now;
         let peer = self.links[idx].peer;
         if is_welcome
@@ -257,9 +258,12 @@ impl World {
             return;
         }
         let link = &mut self.links[idx];
-        match link.tamper.filter(|_| is_event) {
+        match link.tamper.filter(|_| seq.is_some()) {
             None => link.send(now, false, frame),
-            Some(Tamper::Drop) => link.tamper = None,
+            Some(Tamper::Drop) => {
+                link.tamper = None;
+                peer.into_iter().for_each(|peer| self.peers[peer].dropped = seq);
+            }
             Some(Tamper::Repeat) => {
                 link.tamper = None;
                 link.send(now, false, frame);

@@ -114,6 +114,7 @@ impl World {
             }
             Action::Crash { who, lasts } => self.crash(self.who(who), lasts),
             Action::Close(who) => self.close(self.who(who)),
+            Action::Return(who) => self.come_back(self.who(who)),
             Action::StayAway { who, lasts } => {
                 let idx = self.who(who);
                 self.peers[idx].away_until = now + lasts;
@@ -211,6 +212,20 @@ impl World {
         }
     }
 
+    /// A client that has said goodbye, or does so now, goes on from its snapshot within the window.
+    fn come_back(&mut self, idx: usize) {
+        if !self.peers[idx].is_closed {
+            self.close(idx);
+            self.advance_to(self.now + 6_000);
+        }
+        let peer = &mut self.peers[idx];
+        if peer.is_closed && peer.has_snapshot() && peer.down_until.is_none() {
+            (peer.is_closed, peer.close_called) = (false, false);
+            self.transcript.reached(Mark::CameBack);
+            self.crash(idx, 1);
+        }
+    }
+
     /// Early, and twice: nothing is due, so nothing happens.
     fn poke(&mut self, idx: usize) {
         let now = self.now;
@@ -297,6 +312,8 @@ impl World {
         self.model.hosted.retain(|(of, _), _| *of != node);
         for idx in 0..self.links.len() {
             let link = &mut self.links[idx];
+            // The next process counts its transports anew.
+            link.was_given_up &= link.node != node;
             if link.node == node && link.node_is_here {
                 link.node_is_here = false;
                 link.up.items.clear();

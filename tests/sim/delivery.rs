@@ -17,8 +17,18 @@ pub(crate) struct Follow {
     pub(crate) beginnings: u64,
     /// It stands, and nothing has been asked since.
     pub(crate) is_sure: bool,
+    /// An unsubscribe is behind the last subscribe.
+    pub(crate) is_left: bool,
     /// What had been published when it was told so.
     pub(crate) from: u64,
+}
+
+impl Follow {
+    /// In another life, which knows of nothing that was heard.
+    pub(crate) fn begin_again(&mut self) {
+        (self.last, self.is_sure) = (None, false);
+        self.beginnings += 1;
+    }
 }
 
 impl World {
@@ -56,33 +66,50 @@ impl World {
         let Some(n) = number.or_else(|| is_end.then(|| job.len())) else {
             return;
         };
-        let has_progress = peer.session.features().contains(Feature::Progress);
+        let features = peer.session.features().clone();
         assert!(is_end || n < job.len() || self.plan.nodes > 1, "client {idx}: {job_id} has no event {n} yet");
         let heard = peer.deliveries.iter().rev().find(|(_, of, _)| *of == job_id).map(|(_, _, n)| *n);
         let is_own = job.peer == idx;
-        let has_holes = !peer.lost.is_empty();
+        let owned = self.model.owned.get(&job.owner).cloned().unwrap_or_default();
+        let has_holes = peer.has_holes;
+        let is_split = peer.session.session_id().is_some_and(|id| self.model.split.contains(id));
         if is_own {
             // 1: the payload is the model's.
-            assert!(heard != Some(END), "client {idx} hears {n} of its {job_id} behind its end");
-            let next = job.next(heard.map_or(0, |n| n + 1), has_progress);
+            assert!(is_split || heard != Some(END), "client {idx} hears {n} of its {job_id} behind its end");
+            let next = job.next(heard.map_or(0, |n| n + 1), &features);
             // Of a job at several processes only its client can tell how long it was.
             let is_next = n == next || (is_end && self.plan.profile == Profile::Durable);
-            assert!(is_next || (has_holes && n > next), "client {idx} hears {n} of its {job_id}, not {next}");
+            assert!(
+                is_split || is_next || (has_holes && n > next),
+                "client {idx} hears {n} of its {job_id}, not {next}"
+            );
         } else {
             let follow = peer.follows.entry(job_id.clone()).or_default();
-            let next = follow.last.map(|last| job.next(last + 1, has_progress));
+            let next = follow.last.map(|last| job.next(last + 1, &features));
             let is_next = next.is_some_and(|next| n == next || (n > next && has_holes));
-            let owner_lacks = follow.last.is_some_and(|last| n > last);
+            // Of what its owner did not agree on, nothing is kept for those that come later.
+            let owner_lacks = follow.last.is_some_and(|last| n > last && job.is_without(last + 1, n, &owned));
             if !is_next && !owner_lacks {
                 assert!(
-                    follow.beginnings > 0 || self.plan.profile == Profile::Durable || peer.is_restored,
+                    follow.beginnings > 0 || self.plan.profile == Profile::Durable,
                     "client {idx} hears {n} of {job_id}, not {next:?}"
                 );
                 follow.beginnings = follow.beginnings.saturating_sub(1);
             }
             follow.last = Some(n);
         }
-        peer.deliveries.push((seq, job_id, if is_end { END } else { n }));
+        peer.deliveries.push((seq, job_id.clone(), if is_end { END } else { n }));
+        if !is_split {
+            self.result_arrives(idx, seq, &job_id, event);
+        }
+    }
+
+    /// The last event of all was dropped: only what comes behind it would show that.
+    fn is_hidden(&self, idx: usize) -> bool {
+        let peer = &self.peers[idx];
+        let hosted = self.model.hosted.iter().filter(|((_, id), _)| Some(id) == peer.session.session_id());
+        let last = hosted.map(|(_, hosted)| hosted.transmitted).max();
+        peer.dropped == Some(peer.last + 1) && last <= peer.dropped
     }
 
     /// Whether it has all that it has to have; what is missing, if not.
@@ -99,21 +126,21 @@ impl World {
             let open: Vec<_> = open.map(|(id, (what, _))| format!("{what} {id}")).collect();
             return Some(format!("client {idx} waits for {open:?}"));
         }
-        if self.is_harmed(idx) {
+        if self.is_harmed(idx) || self.is_hidden(idx) {
             return None;
         }
         for (job_id, job) in &self.model.jobs {
             let heard = peer.deliveries.iter().rev().find(|(_, of, _)| of == job_id).map(|(_, _, n)| *n);
             let misses = heard != Some(END);
-            if job.peer == idx && self.is_owned_now(job, job_id) && misses && peer.lost.is_empty() {
+            if job.peer == idx && self.is_owned_now(job, job_id) && misses && !peer.has_holes {
                 let (len, ended) = (job.len(), job.has_ended);
                 return Some(format!(
                     "client {idx} has heard {heard:?} of its {job_id}, which has {len} (end: {ended})"
                 ));
             }
-            if let Some(follow) = peer.follows.get(job_id).filter(|follow| follow.is_sure && peer.lost.is_empty()) {
+            if let Some(follow) = peer.follows.get(job_id).filter(|follow| follow.is_sure && !peer.has_holes) {
                 let last = follow.last.map_or(follow.from, |last| (last + 1).max(follow.from));
-                let next = job.next(last, peer.has_progress());
+                let next = job.next(last, peer.session.features());
                 if job.has_ended && next < job.len() {
                     return Some(format!("client {idx} has heard up to {last} of {job_id}, which has {}", job.len()));
                 }

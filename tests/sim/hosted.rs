@@ -112,7 +112,11 @@ impl World {
         let retention = (runtime.retention.as_millis() as Ms).max(window);
         let is_stored = self.plan.endpoint.durability != Durability::Volatile;
         if *reason == CloseReason::Fenced || (*reason == CloseReason::Shutdown && is_stored) {
-            for job in jobs {
+            // Of an older life of it here, some may go on in the one that was taken over since.
+            let here = self.model.hosted.get(&(idx, id.clone())).filter(|hosted| hosted.gone_at.is_none());
+            let kept = here.map(|hosted| hosted.jobs.clone()).unwrap_or_default();
+            let is_here_again = self.ep(idx).session(id).is_some();
+            for job in jobs.iter().filter(|job| !is_here_again || !kept.contains(*job)) {
                 self.nodes[idx].workers.remove(job);
             }
         }
@@ -127,6 +131,8 @@ impl World {
         hosted.blocked_since = None;
         match reason {
             CloseReason::ResumeWindowExpired => {
+                let was_lost = hosted.lost_at.is_some() || hosted.is_adopted;
+                assert!(is_absent || was_lost, "{id} ended with its transport, not with its window");
                 if let (Some(lost), Some(gone)) = (hosted.lost_at, hosted.gone_at)
                     && !hosted.is_adopted
                 {

@@ -56,7 +56,10 @@ impl World {
         for finding in findings {
             let link = self.links.get(finding.conn as usize);
             let is_excused = link.is_some_and(|link| match finding.side {
-                Side::Client => link.client_is_excused,
+                Side::Client => {
+                    let goes_back = link.peer.is_some_and(|peer| self.peers[peer].went_back);
+                    link.client_is_excused || goes_back && matches!(finding.rule, Rule::AckBackwards | Rule::StaleToken)
+                }
                 Side::Runtime => {
                     let is_slow = link.runtime_is_excused && TIMING.contains(&finding.rule);
                     is_slow || link.was_unwritable && LAST_WORDS.contains(&finding.rule)
@@ -67,7 +70,12 @@ impl World {
                     || LAST_WORDS.contains(&finding.rule));
             // What was not stored in time is forgotten, and its place is given out again to whoever has not seen it.
             let is_batched = self.plan.endpoint.durability == Durability::Batched;
-            let is_forgotten = is_batched && matches!(finding.rule, Rule::ReplayChanged | Rule::ReplayHole);
+            let is_forgotten = is_batched
+                && matches!(
+                    finding.rule,
+                    Rule::ReplayChanged | Rule::ReplayHole | Rule::ResumeBeyond | Rule::AckBeyond
+                )
+                || is_batched && finding.rule == Rule::MessageIdRepeated && finding.side == Side::Runtime;
             let is_ours = OURS_TO_JUDGE.contains(&finding.rule) || is_forgotten;
             assert!(is_excused || is_of_many || is_ours, "the referee, of link {}: {finding}", finding.conn);
         }

@@ -84,8 +84,8 @@ pub(crate) struct Link {
     pub(crate) was_unwritable: bool,
     /// The process has closed it of its own accord.
     pub(crate) was_given_up: bool,
-    /// Anything came down.
-    pub(crate) is_heard: bool,
+    /// The client was attached on it.
+    pub(crate) is_opened: bool,
     pub(crate) has_welcome: bool,
     /// When something last arrived at the process, or it attached.
     pub(crate) heard_at: Ms,
@@ -122,7 +122,7 @@ impl Link {
             is_judged: true,
             was_unwritable: false,
             was_given_up: false,
-            is_heard: false,
+            is_opened: false,
             has_welcome: false,
             heard_at: now,
             client_heard_at: now,

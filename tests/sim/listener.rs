@@ -64,7 +64,8 @@ impl World {
             ClientEvent::Subscribed { subscribed, .. } => {
                 let len = self.model.jobs.get(&subscribed.job_id).map_or(0, |job| job.len());
                 let follow = peer.follows.entry(subscribed.job_id.clone()).or_default();
-                (follow.is_sure, follow.from) = (answered.is_some() && !subscribed.current_status.is_terminal(), len);
+                (follow.is_sure, follow.from) =
+                    (answered.is_some() && !follow.is_left && !subscribed.current_status.is_terminal(), len);
                 if subscribed.replayed { Some(Mark::HistoryReplayed) } else { Some(Mark::Subscribed) }
             }
             ClientEvent::Accepted { accepted, .. } => {
@@ -80,7 +81,7 @@ impl World {
                 assert!(is_hostile || peer.tampered, "client {idx}: {from}..={to} are lost");
                 assert!(is_hostile || (*from == peer.last + 1 && to >= from), "{from}..={to} behind {}", peer.last);
                 peer.last = *to;
-                peer.lost.extend(*from..=*to);
+                peer.has_holes = true;
                 Some(Mark::GapReported)
             }
             ClientEvent::Error { error, .. } => {
@@ -137,12 +138,6 @@ impl World {
     fn client_is_closed(&mut self, idx: usize, reason: &CloseReason) -> Option<Mark> {
         let late = self.plan.late;
         let peer = &self.peers[idx];
-        // An attempt of its own that it had given up was taken after all, after the one that it is on.
-        let id = peer.session.session_id();
-        let is_own = self.model.hosted.iter().any(|((_, of), hosted)| {
-            let of_peer = |link: usize| self.links[link].peer == Some(idx) && peer.link != Some(link);
-            Some(of) == id && hosted.link.is_some_and(of_peer)
-        });
         let was_refused = peer.link.is_some_and(|link| self.links[link].was_refused);
         if self.is_harmed(idx) {
             return None;
@@ -176,7 +171,7 @@ impl World {
             CloseReason::PeerClosed { reason } => {
                 let is_takeover = reason.as_deref() == Some("superseded");
                 assert!(
-                    peer.may_be_sent_away || is_takeover && (peer.is_restored || is_own),
+                    peer.may_be_sent_away || is_takeover && peer.is_restored,
                     "client {idx} was sent away: {reason:?}"
                 );
                 Some(Mark::PeerClosed)

@@ -1,7 +1,8 @@
 //! Deterministic simulation of sessions and endpoints: every fault schedule replayable from its seed.
 //!
 //! `ARCP_SIM_SEEDS=n` runs n seeds of each kind of world in place of the few of every day; `ARCP_SIM_SEED=pair:17` replays
-//! one with its transcript. A seed that fails is minimised, printed, and belongs into `seeds.txt`, which is replayed first.
+//! one with its transcript. A seed that fails is minimised, printed with the last `ARCP_SIM_LINES` (60) lines of what is left
+//! of it, and belongs into `seeds.txt`, which is replayed first.
 //!
 //! The tree can be included elsewhere as it stands, with a `#[path]` to this file: nothing in it says `crate::`, and without
 //! `cfg(test)` what is left is the world itself: `run(Plan::of_bytes(profile, bytes), false)`.
@@ -34,6 +35,7 @@ mod rest;
 pub(crate) mod run;
 mod storage;
 mod store;
+mod stream;
 #[cfg(test)]
 mod sweep;
 pub(crate) mod transcript;

@@ -17,5 +17,5 @@ marks! {
     WindowExpiredAtRuntime, KeptBeyondTheWindow, Resumed, Replayed, GapResumed, ReorderRepaired, GapReported, RequestTimedOut,
     RequestDisconnected, ConnectFailed, OldTokenRefused, OtherPrincipalRefused, Requested, ShutDown, Overrun,
     HandshakeFailed, TooLarge, PeerClosed, LateBytes, PartialLine, Lagging, ReadingStopped, Subscribed, Published,
-    Cancelled, HistoryReplayed, Listed, Refused, PlaceTaken, Adopted, Fenced, Killed, RefusedAfterALoss,
+    Cancelled, HistoryReplayed, Listed, Refused, PlaceTaken, Adopted, Fenced, Killed, RefusedAfterALoss, Streamed, CameBack,
 }

@@ -1,9 +1,9 @@
 //! What ought to be, as far as the world knows it: sessions as each process has them, and jobs as they were published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arcp_proto::Phase;
 use arcp_proto::wire::{JobId, SessionId};
+use arcp_proto::{Feature, FeatureSet, Phase};
 
 use super::link::Ms;
 
@@ -34,6 +34,10 @@ pub(crate) struct Hosted {
     pub(crate) may_go: bool,
     pub(crate) gone_at: Option<Ms>,
     pub(crate) was_elapsed: bool,
+    /// As which it was adopted.
+    pub(crate) generation: u64,
+    /// With which it was adopted.
+    pub(crate) jobs: BTreeSet<JobId>,
 }
 
 impl Hosted {
@@ -55,24 +59,35 @@ impl Hosted {
             may_go: false,
             gone_at: None,
             was_elapsed: false,
+            generation: 0,
+            jobs: BTreeSet::new(),
         }
     }
+}
+
+fn is_for(needs: &Option<Feature>, features: &FeatureSet) -> bool {
+    needs.is_none_or(|feature| features.contains(feature))
 }
 
 /// A job, as it was published.
 pub(crate) struct JobModel {
     pub(crate) owner: SessionId,
     pub(crate) peer: usize,
-    /// Of each event, whether it needs `progress`.
-    pub(crate) events: Vec<bool>,
+    /// Of each event, what it needs.
+    pub(crate) events: Vec<Option<Feature>>,
     pub(crate) has_ended: bool,
 }
 
 impl JobModel {
-    /// The first event from `n` on that is for a session with `progress`, or without.
-    pub(crate) fn next(&self, n: u64, has_progress: bool) -> u64 {
-        let rest = self.events.iter().skip(n as usize);
-        n + rest.take_while(|needs_progress| **needs_progress && !has_progress).count() as u64
+    /// The first event from `n` on that is for a session with these features.
+    pub(crate) fn next(&self, n: u64, features: &FeatureSet) -> u64 {
+        n + self.events.iter().skip(n as usize).take_while(|needs| !is_for(needs, features)).count() as u64
+    }
+
+    /// Whether all between are such that the one has not agreed on.
+    pub(crate) fn is_without(&self, from: u64, to: u64, features: &FeatureSet) -> bool {
+        let between = self.events.iter().skip(from as usize).take(to.saturating_sub(from) as usize);
+        between.into_iter().all(|needs| !is_for(needs, features))
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -88,6 +103,10 @@ pub(crate) struct Model {
     pub(crate) tokens: BTreeMap<SessionId, Vec<String>>,
     /// What each place in each sequence holds.
     pub(crate) contents: BTreeMap<(SessionId, u64), u64>,
+    /// What each session agreed on.
+    pub(crate) owned: BTreeMap<SessionId, FeatureSet>,
+    /// Sessions that two processes have gone on with in two ways, as they may where a batch was not stored.
+    pub(crate) split: BTreeSet<SessionId>,
     /// Whose session it is.
     pub(crate) owners: BTreeMap<SessionId, usize>,
     /// The process that took it from the store last.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use arcp_proto::endpoint::{Change, ChangeId, Durability, Endpoint, Policy, Scope};
+use arcp_proto::endpoint::{Change, Durability, Endpoint, Policy, Scope};
 use arcp_proto::wire::{Envelope, JobId, MessageType, Principal};
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ use super::dice::Dice;
 use super::link::Ms;
 use super::mark::Mark;
 use super::plan::Plan;
+use super::store::Progress;
 use super::transcript::hash_of;
 use super::worker::Worker;
 use super::world::World;
@@ -41,10 +42,12 @@ pub(crate) struct Node {
     pub(crate) troubled_until: Ms,
     pub(crate) answers: Vec<(Ms, Answer)>,
     pub(crate) workers: BTreeMap<JobId, Worker>,
+    /// Transports given up, to be closed then.
+    pub(crate) hangups: VecDeque<(Ms, usize)>,
     /// Given out, to be written then.
-    pub(crate) to_write: VecDeque<(Ms, Change)>,
+    pub(crate) to_write: VecDeque<(Ms, Change, Progress)>,
     /// Written or not, to be told then.
-    pub(crate) to_confirm: VecDeque<(Ms, ChangeId, bool)>,
+    pub(crate) to_confirm: VecDeque<(Ms, Change, bool)>,
     pub(crate) dice: Dice,
 }
 
@@ -67,6 +70,7 @@ impl Node {
             troubled_until: 0,
             answers: Vec::new(),
             workers: BTreeMap::new(),
+            hangups: VecDeque::new(),
             to_write: VecDeque::new(),
             to_confirm: VecDeque::new(),
             dice,
@@ -81,9 +85,10 @@ impl Node {
     pub(crate) fn next_at(&self) -> Option<Ms> {
         let answers = self.answers.iter().map(|(at, _)| *at);
         let works = self.workers.values().filter_map(|worker| worker.at);
-        let store = self.to_write.front().map(|(at, _)| *at);
+        let store = self.to_write.front().map(|(at, _, _)| *at);
         let told = self.to_confirm.front().map(|(at, _, _)| *at);
-        answers.chain(works).chain(store).chain(told).min()
+        let hangups = self.hangups.front().map(|(at, _)| *at);
+        answers.chain(hangups).chain(works).chain(store).chain(told).min()
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -93,7 +98,7 @@ impl Node {
     /// The store is quick again.
     pub(crate) fn store_is_quick(&mut self, now: Ms) {
         self.slow_store_until = 0;
-        self.to_write.iter_mut().for_each(|(at, _)| *at = (*at).min(now));
+        self.to_write.iter_mut().for_each(|(at, _, _)| *at = (*at).min(now));
     }
 
     pub(crate) fn later(&mut self, at: Ms, answer: Answer) {
@@ -105,6 +110,7 @@ impl Node {
         self.endpoint = None;
         self.answers.clear();
         self.workers.clear();
+        self.hangups.clear();
         self.to_write.clear();
         self.to_confirm.clear();
     }
@@ -114,11 +120,15 @@ impl Node {
 impl World {
     pub(crate) fn drive_node(&mut self, idx: usize) -> bool {
         let now = self.now;
-        if !self.nodes[idx].is_awake(now) || self.nodes[idx].is_resting {
+        if !self.nodes[idx].is_awake(now) {
             return false;
         }
+        let mut moved = self.hang_up(idx);
+        if self.nodes[idx].is_resting {
+            return moved;
+        }
         let local = self.nodes[idx].clock.at(now);
-        let mut moved = self.take_changes(idx);
+        moved |= self.take_changes(idx);
         while let Some((conn, frame)) = self.ep(idx).poll_transmit(local) {
             moved = true;
             let link = self.by_conn[&(idx, conn)];
@@ -128,10 +138,10 @@ impl World {
             moved = true;
             let link = self.by_conn[&(idx, conn)];
             (self.links[link].node_is_here, self.links[link].was_given_up) = (false, true);
-            self.judge_eof(link, false);
-            self.flush_tampered(link);
-            self.links[link].end_down(now);
-            self.forget_link(link);
+            let takes = self.plan.slow_hangups;
+            // Until then it answers nobody.
+            self.links[link].runtime_is_excused |= takes > 0;
+            self.nodes[idx].hangups.push_back((now + takes, link));
         }
         while now >= self.nodes[idx].deaf_until {
             let Some(event) = self.ep(idx).poll_event() else { break };
@@ -142,6 +152,20 @@ impl World {
             self.transcript.note(now, || format!("node {idx} notes {record}"));
         }
         self.look_at_node(idx);
+        moved
+    }
+
+    /// What the process has given up, it closes when its driver gets round to it.
+    fn hang_up(&mut self, idx: usize) -> bool {
+        let now = self.now;
+        let mut moved = false;
+        while let Some((_, link)) = self.nodes[idx].hangups.pop_front_if(|(at, _)| *at <= now) {
+            moved = true;
+            self.judge_eof(link, false);
+            self.flush_tampered(link);
+            self.links[link].end_down(now);
+            self.forget_link(link);
+        }
         moved
     }
 
@@ -159,13 +183,17 @@ impl World {
         }
         if message == MessageType::SessionWelcome {
             self.links[link].has_welcome = true;
+            // One that could not be written in time looks like a takeover of what has taken over from it meanwhile.
+            let session = &self.links[link].session;
+            let is_over = self.links[link + 1..].iter().any(|newer| newer.has_welcome && newer.session == *session);
+            self.links[link].is_judged &= !(self.links[link].was_unwritable && is_over);
         }
         if let Some(seq) = envelope.event_seq() {
             self.runtime_sends_event(node, link, seq, frame);
         }
         self.tap_down(link, frame);
         let is_welcome = message == MessageType::SessionWelcome;
-        self.put_down(link, frame, is_welcome, envelope.event_seq().is_some());
+        self.put_down(link, frame, is_welcome, envelope.event_seq());
     }
 
     fn runtime_sends_event(&mut self, node: usize, link: usize, seq: u64, frame: &Bytes) {
@@ -187,6 +215,9 @@ impl World {
         let known = *self.model.contents.entry((session.clone(), seq)).or_insert(content);
         let may_differ = self.plan.endpoint.durability == Durability::Batched;
         assert!(known == content || may_differ, "{session} has two events {seq}");
+        if known != content {
+            self.model.split.insert(session);
+        }
     }
 
     /// Something arrives at a process.

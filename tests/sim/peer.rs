@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::delivery::Follow;
 use super::dice::Dice;
 use super::link::Ms;
-use super::plan::Profile;
+use super::stream::Pieces;
 use super::world::World;
 
 pub(crate) struct Peer {
@@ -40,6 +40,7 @@ pub(crate) struct Peer {
 
     /// What it was given: place, job, number.
     pub(crate) deliveries: Vec<(u64, JobId, u64)>,
+    pub(crate) pieces: BTreeMap<JobId, Pieces>,
     pub(crate) last: u64,
     pub(crate) requests: BTreeMap<RequestId, (&'static str, u32)>,
     pub(crate) phase: Phase,
@@ -56,7 +57,12 @@ pub(crate) struct Peer {
     /// The session may be ended by the runtime.
     pub(crate) may_be_sent_away: bool,
     pub(crate) tampered: bool,
-    pub(crate) lost: BTreeSet<u64>,
+    /// The last event of its that was dropped.
+    pub(crate) dropped: Option<u64>,
+    /// It was restored of a snapshot older than what it had said.
+    pub(crate) went_back: bool,
+    /// Events were reported as lost to it. Not which: a liar takes away 2^53 of them.
+    pub(crate) has_holes: bool,
     /// The most that it ever processed, in all its lives.
     pub(crate) processed: u64,
     pub(crate) follows: BTreeMap<JobId, Follow>,
@@ -89,6 +95,7 @@ impl Peer {
             absent_at: 0,
             dice,
             deliveries: Vec::new(),
+            pieces: BTreeMap::new(),
             last: 0,
             requests: BTreeMap::new(),
             phase: Phase::Connecting,
@@ -102,7 +109,9 @@ impl Peer {
             close_called: false,
             may_be_sent_away: false,
             tampered: false,
-            lost: BTreeSet::new(),
+            dropped: None,
+            went_back: false,
+            has_holes: false,
             processed: 0,
             follows: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -118,10 +127,6 @@ impl Peer {
         !(lazy && self.session.phase() == Phase::Detached)
     }
 
-    pub(crate) fn has_progress(&self) -> bool {
-        self.session.features().contains(Feature::Progress)
-    }
-
     /// How long it may try to come back.
     pub(crate) fn window(&self) -> Ms {
         let window = self.session.info().map_or(0, |info| info.resume_window.as_millis() as Ms);
@@ -134,6 +139,10 @@ impl Peer {
 
     pub(crate) fn interval(&self) -> Option<Ms> {
         self.session.info()?.heartbeat_interval.map(|interval| interval.as_millis() as Ms)
+    }
+
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
     }
 
     /// What of its requests is open.
@@ -193,7 +202,7 @@ impl World {
         if self.links[link].client_is_here && !self.peers[idx].session.phase().is_attached() {
             self.links[link].client_is_here = false;
             // It gives up a handshake without a word: there is nobody yet to take leave of.
-            self.links[link].client_is_excused |= !self.links[link].is_heard;
+            self.links[link].client_is_excused |= !self.links[link].is_opened;
             self.judge_eof(link, true);
             let now = self.now;
             self.links[link].end_up(now);
@@ -220,6 +229,7 @@ impl World {
                     peer.retry_at = Some(now + peer.retry_delay);
                 }
                 (_, Phase::Open) => {
+                    peer.link.into_iter().for_each(|link| self.links[link].is_opened = true);
                     peer.lost_at = None;
                     peer.troubled_until = peer.troubled_until.max(now);
                 }
@@ -277,6 +287,10 @@ impl World {
             peer.retry_at = Some(peer.deaf_until);
             return;
         }
+        // What it has lost it hangs up before it dials again.
+        self.keep_link(idx);
+        let is_harmed = self.is_harmed(idx);
+        let peer = &mut self.peers[idx];
         let local = peer.clock.at(now);
         match peer.session.resume(local) {
             Ok(()) => {
@@ -285,11 +299,8 @@ impl World {
             }
             Err(arcp_proto::ResumeError::NotDetached(_) | arcp_proto::ResumeError::Closed) => self.look_at_peer(idx),
             Err(arcp_proto::ResumeError::EventsPending) => peer.retry_at = Some(now + 500),
-            Err(arcp_proto::ResumeError::NoToken) if self.plan.profile == Profile::Hostile => {
-                // A welcome that was not the runtime's brought none.
-                peer.session.close(local, "normal");
-                self.look_at_peer(idx);
-            }
+            // Of a welcome that somebody else has put into its runtime's mouth.
+            Err(arcp_proto::ResumeError::NoToken) if is_harmed => peer.session.close(local, "connects anew"),
             Err(error) => panic!("client {idx} cannot resume: {error}"),
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) everybody_sees_all: bool,
     pub(crate) slow_verdicts: bool,
     pub(crate) slow_answers: bool,
+    /// How long a driver takes to close what its endpoint has given up.
+    pub(crate) slow_hangups: Ms,
     pub(crate) dice: Dice,
 }
 
@@ -103,6 +105,7 @@ impl Plan {
             actions.push((at, action(profile, &mut dice)));
         }
         actions.sort_by_key(|(at, _)| *at);
+        let slow_hangups = if dice.once_in(4) { dice.within(1, 2_000) } else { 0 };
         Plan {
             profile,
             seed: None,
@@ -115,6 +118,7 @@ impl Plan {
             everybody_sees_all,
             slow_verdicts,
             slow_answers,
+            slow_hangups,
             dice,
         }
     }
@@ -186,18 +190,26 @@ fn endpoint(profile: Profile, clients: usize, dice: &mut Dice) -> EndpointConfig
 }
 
 /// A client of the given principal.
-pub(crate) fn client(profile: Profile, principal: usize, dice: &mut Dice) -> ClientConfig {
+pub(crate) fn client(profile: Profile, durability: Durability, principal: usize, dice: &mut Dice) -> ClientConfig {
     let peer = PeerInfo::new("sim-client", "1.0.0");
     let gap_policy = if dice.once_in(4) && profile != Profile::Durable { GapPolicy::Report } else { GapPolicy::Resume };
     ClientConfig {
-        features: if profile == Profile::Durable { FeatureSet::all() } else { features(dice) },
+        features: match profile {
+            Profile::Durable => FeatureSet::all(),
+            // Who follows another's job without what it needs is worth a closer look (D33).
+            Profile::Crowd if dice.once_in(3) => {
+                FeatureSet::all().without(dice.pick(&[Feature::Progress, Feature::ResultChunk]))
+            }
+            _ => features(dice),
+        },
         limits: limits(profile, dice),
         ack_policy: dice.pick(&[AckPolicy::Manual, AckPolicy::Manual, AckPolicy::OnPoll]),
         ack_delay: millis(dice.pick(&[0, 20, 250, 1_000])),
         ack_batch: dice.pick(&[1, 5, 500]),
         lagging_after: dice.pick(&[3, 500]),
         gap_policy,
-        resume_overlap: dice.below(2),
+        // Who says less than it has is not told that what it has was lost.
+        resume_overlap: dice.below(2) * u64::from(durability != Durability::Batched),
         give_up_after: if dice.once_in(6) { Some(secs(dice.within(1, 60))) } else { None },
         request_timeout: secs(dice.pick(&[3, 30])),
         handshake_timeout: secs(dice.pick(&[2, 10])),

@@ -92,7 +92,9 @@ pub(crate) fn report(plan: &Plan, failure: &str) -> String {
     let smaller = run(Plan { actions: actions.clone(), ..plan.clone() }, true);
     let steps: Vec<String> = actions.iter().map(|(at, action)| format!("  {at:>7} ms {action:?}")).collect();
     let steps = steps.join("\n");
-    let tail: Vec<String> = smaller.text.lines().rev().take(60).map(|line| line.chars().take(240).collect()).collect();
+    let lines = std::env::var("ARCP_SIM_LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or(60);
+    let tail: Vec<String> =
+        smaller.text.lines().rev().take(lines).map(|line| line.chars().take(240).collect()).collect();
     let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
     let now = smaller.failure.unwrap_or_default();
     let (name, replay) = match plan.seed {

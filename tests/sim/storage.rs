@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use arcp_proto::endpoint::Durability;
-use arcp_proto::wire::{ResumeToken, SessionId};
+use arcp_proto::wire::{JobId, ResumeToken, SessionId};
 
 use super::mark::Mark;
 use super::model::Hosted;
+use super::stream::Stream;
 use super::worker::Worker;
 use super::world::World;
 
@@ -21,27 +22,39 @@ impl World {
                 true => node.slow_store_until - now,
                 false => node.dice.pick(&[0, 0, 1, 30]),
             };
-            let at = node.to_write.back().map_or(0, |(at, _)| *at).max(now + takes);
-            node.to_write.push_back((at, change));
+            let at = node.to_write.back().map_or(0, |(at, _, _)| *at).max(now + takes);
+            // The application's own progress, in the same transaction.
+            let is_streaming = |(job, _): &(&JobId, &Worker)| {
+                Stream::of(job).is_some()
+                    && self.model.jobs.get(*job).is_some_and(|model| model.owner == change.session)
+            };
+            let streaming = node.workers.iter().filter(is_streaming);
+            let progress = streaming.map(|(job, worker)| (job.clone(), worker.next)).collect();
+            node.to_write.push_back((at, change, progress));
         }
         moved
     }
 
     pub(crate) fn work_of_store(&mut self, idx: usize) {
         let now = self.now;
-        while let Some((_, change)) = self.nodes[idx].to_write.pop_front_if(|(at, _)| *at <= now) {
-            let is_written = self.store.apply(&change);
+        while let Some((_, change, progress)) = self.nodes[idx].to_write.pop_front_if(|(at, _, _)| *at <= now) {
+            let is_written = self.store.apply(&change, &progress);
             self.transcript.note(now, || format!("node {idx} stores {change:?}: {is_written}"));
             let node = &mut self.nodes[idx];
             let at = node.to_confirm.back().map_or(0, |(at, _, _)| *at).max(now + node.dice.pick(&[0, 0, 2, 40]));
-            node.to_confirm.push_back((at, change.id, is_written));
+            node.to_confirm.push_back((at, change, is_written));
         }
-        while let Some((_, id, is_written)) = self.nodes[idx].to_confirm.pop_front_if(|(at, _, _)| *at <= now) {
+        while let Some((_, change, is_written)) = self.nodes[idx].to_confirm.pop_front_if(|(at, _, _)| *at <= now) {
             let local = self.nodes[idx].clock.at(now);
             if is_written {
-                self.ep(idx).stored(local, &id);
+                self.ep(idx).stored(local, &change.id);
             } else {
-                self.ep(idx).fenced(local, &id);
+                self.ep(idx).fenced(local, &change.id);
+                // It is another's now: here it is at most what was taken over since.
+                let id = change.session;
+                let since = self.model.hosted.get(&(idx, id.clone())).map_or(0, |hosted| hosted.generation);
+                let is_here = self.ep(idx).session(&id).is_some();
+                assert!(!is_here || since > change.generation, "node {idx} goes on with {id}, which was refused");
             }
         }
     }
@@ -51,6 +64,7 @@ impl World {
         let Some(adoption) = self.store.take(id) else { return };
         let now = self.now;
         let local = self.nodes[idx].clock.at(now);
+        let generation = adoption.generation;
         let digests: BTreeSet<[u8; 32]> = adoption.state.token_digests().collect();
         let adopted = self.ep(idx).adopt(local, adoption);
         self.transcript.note(now, || format!("node {idx} adopts {id}: {adopted:?}"));
@@ -59,7 +73,9 @@ impl World {
         self.transcript.reached(Mark::Adopted);
         for job in &adopted.jobs {
             let next = self.store.items_of(id, job);
-            let worker = Worker { next, total: next + self.nodes[idx].dice.below(6), gap: 50, at: Some(now + 10) };
+            let total = next + self.nodes[idx].dice.below(6);
+            let total = Stream::of(job).map_or(total, |stream| stream.pieces);
+            let worker = Worker { next, total, gap: 50, at: Some(now + 10) };
             self.nodes[idx].workers.insert(job.clone(), worker);
         }
         let all = self.model.tokens.get(id).cloned().unwrap_or_default();
@@ -68,6 +84,8 @@ impl World {
         let peer = self.model.owners[id];
         let mut hosted = Hosted::new(peer, tokens, 0);
         (hosted.is_adopted, hosted.was_adopted, hosted.lost_at) = (true, true, Some(now));
+        hosted.generation = generation;
+        hosted.jobs = adopted.jobs.iter().cloned().collect();
         self.model.hosted.insert((idx, id.clone()), hosted);
         self.model.adopters.insert(id.clone(), idx);
         if self.plan.endpoint.durability == Durability::Batched {

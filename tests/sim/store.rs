@@ -6,6 +6,9 @@ use arcp_proto::endpoint::{Adoption, Change, JobState, SessionState};
 use arcp_proto::wire::{Envelope, JobId, SessionId};
 use bytes::Bytes;
 
+/// How many pieces of their results jobs have written, whoever agreed on them.
+pub(crate) type Progress = Vec<(JobId, u64)>;
+
 #[derive(Default)]
 struct Entry {
     generation: u64,
@@ -27,7 +30,7 @@ pub(crate) fn number_of(envelope: &Envelope) -> Option<u64> {
 
 impl Store {
     /// Says whether it was written.
-    pub(crate) fn apply(&mut self, change: &Change) -> bool {
+    pub(crate) fn apply(&mut self, change: &Change, progress: &Progress) -> bool {
         let has = self.0.get(&change.session).map(|entry| entry.generation);
         if has.map_or(!change.is_new, |generation| generation != change.generation) {
             return false;
@@ -55,6 +58,7 @@ impl Store {
                 entry.items.insert(job, n + 1);
             }
         }
+        entry.items.extend(progress.iter().cloned());
         for job in &change.forgotten_jobs {
             entry.jobs.remove(job);
         }

@@ -1,13 +1,14 @@
 //! Somebody at work on a job: what is published, what is refused, and who waits.
 
-use arcp_proto::SendError;
 use arcp_proto::endpoint::{PublishError, Published, Receipt};
 use arcp_proto::wire::{ErrorCode, JobError, JobId, JobResult, RawJson, WireError};
+use arcp_proto::{Feature, SendError};
 use serde_json::json;
 
 use super::link::Ms;
 use super::mark::Mark;
 use super::plan::Profile;
+use super::stream::Stream;
 use super::world::World;
 
 /// Somebody at work on a job.
@@ -25,11 +26,14 @@ impl World {
         let local = self.nodes[idx].clock.at(now);
         let Some(worker) = self.nodes[idx].workers.get(job) else { return };
         let (n, is_end) = (worker.next, worker.next >= worker.total);
-        let published = if is_end && self.jobs % 4 == 3 {
+        let stream = Stream::of(job);
+        let is_whole = stream.as_ref().is_none_or(|stream| n >= stream.pieces);
+        let published = if is_end && (self.jobs % 4 == 3 || !is_whole) {
             let error = JobError::new(WireError::new(ErrorCode::Timeout, "it took too long"));
             self.ep(idx).fail(local, job, error)
         } else if is_end {
-            self.ep(idx).finish(local, job, JobResult::inline(RawJson::empty_object()))
+            let result = stream.map_or_else(|| JobResult::inline(RawJson::empty_object()), |stream| stream.end());
+            self.ep(idx).finish(local, job, result)
         } else {
             self.publish(idx, job, n)
         };
@@ -48,8 +52,13 @@ impl World {
         self.look_at_node(idx);
     }
 
-    fn needs_progress(&self, n: u64) -> bool {
-        n % 3 == 1 && self.plan.profile != Profile::Durable
+    /// What an event of a job needs.
+    fn needs(&self, job: &JobId, n: u64) -> Option<Feature> {
+        let is_progress = n % 3 == 1 && self.plan.profile != Profile::Durable;
+        match Stream::of(job) {
+            Some(_) => Some(Feature::ResultChunk),
+            None => is_progress.then_some(Feature::Progress),
+        }
     }
 
     fn publish(&mut self, idx: usize, job: &JobId, n: u64) -> Result<Published, PublishError> {
@@ -57,7 +66,8 @@ impl World {
         let padding = self.nodes[idx].dice.pick(&[0, 0, 0, 20, 20, 300, 300, 1_500]);
         let text = "x".repeat(padding);
         let (kind, body) = match n % 4 {
-            _ if self.needs_progress(n) => ("progress", json!({"current": n, "n": n})),
+            _ if let Some(stream) = Stream::of(job) => ("result_chunk", stream.body(n)),
+            _ if self.needs(job, n).is_some() => ("progress", json!({"current": n, "n": n})),
             3 => ("x-sim.thing", json!({"n": n, "text": text})),
             _ => ("log", json!({"level": "info", "message": text, "n": n})),
         };
@@ -66,18 +76,23 @@ impl World {
 
     fn is_published(&mut self, idx: usize, job: &JobId, n: u64, published: &Published) {
         self.transcript.reached(Mark::Published);
-        let needs_progress = self.needs_progress(n);
+        let needs = self.needs(job, n);
         if let Some(model) = self.model.jobs.get_mut(job)
             && n >= model.len()
         {
             assert_eq!(n, model.len(), "{job} goes on with {n}");
-            model.events.push(needs_progress);
+            model.events.push(needs);
         }
         if let Receipt::Recorded(seq) = published.submitter
             && let Some(model) = self.model.jobs.get(job)
             && let Some(session) = self.nodes[idx].endpoint.as_ref().and_then(|endpoint| endpoint.session(&model.owner))
         {
             assert!(seq <= session.last_event_seq() && seq > 0);
+        }
+        let owner = self.model.jobs.get(job).map(|model| model.owner.clone());
+        if let Some(hosted) = owner.and_then(|owner| self.model.hosted.get_mut(&(idx, owner))) {
+            // Another job's event fits, and fills the window again (D19): whoever waits, waits from here on.
+            hosted.blocked_since = hosted.blocked_since.map(|_| self.now);
         }
     }
 
@@ -102,8 +117,16 @@ impl World {
 
     pub(crate) fn job_ends(&mut self, idx: usize, job: &JobId) {
         self.nodes[idx].workers.remove(job);
-        if let Some(model) = self.model.jobs.get_mut(job) {
-            model.has_ended = true;
+        let Some(model) = self.model.jobs.get_mut(job) else { return };
+        model.has_ended = true;
+        let owner = model.owner.clone();
+        let is_blocked =
+            |(other, worker): (&JobId, &Worker)| worker.at.is_none() && self.model.jobs[other].owner == owner;
+        if !self.nodes[idx].workers.iter().any(is_blocked)
+            && let Some(hosted) = self.model.hosted.get_mut(&(idx, owner))
+        {
+            // Nobody waits any more.
+            hosted.blocked_since = None;
         }
     }
 
@@ -118,7 +141,9 @@ impl World {
                 let job = jobs[(job % jobs.len() as u64) as usize].clone();
                 let worker = self.nodes[idx].workers.get_mut(&job).expect("it works");
                 if worker.at.is_some() {
-                    worker.total = worker.total.max(worker.next + 2);
+                    if Stream::of(&job).is_none() {
+                        worker.total = worker.total.max(worker.next + 2);
+                    }
                     self.next_of_job(idx, &job);
                 }
             }

@@ -80,7 +80,7 @@ impl World {
     pub(crate) fn newcomer(&mut self) {
         let (idx, now) = (self.peers.len(), self.now);
         let mut dice = self.dice.fork();
-        let config = Arc::new(client(self.plan.profile, idx % 3, &mut dice));
+        let config = Arc::new(client(self.plan.profile, self.plan.endpoint.durability, idx % 3, &mut dice));
         self.peers.push(Peer::new(now, config, dice));
         match self.some_node(idx) {
             Some(node) => self.dial(idx, node),

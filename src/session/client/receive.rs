@@ -320,7 +320,10 @@ impl Session<Client> {
         let is_refusal = is_known && is_refusal_code;
         let matched = match requests.named(clues) {
             Match::Nothing if is_refusal => requests.refused(clues, error.code == ErrorCode::DuplicateKey),
-            Match::Nothing if !is_known => requests.refused(clues, true),
+            // No submit is refused for that: it is the end of a job whose acceptance was lost with a transport.
+            Match::Nothing if !is_known && !matches!(error.code, ErrorCode::Cancelled | ErrorCode::Timeout) => {
+                requests.refused(clues, true)
+            }
             named => named,
         };
         let len = envelope.frame().len();

@@ -136,7 +136,8 @@ impl Session<Client> {
     /// Makes a session again of what was stored of one: detached, and to be resumed. It behaves as the one that the
     /// snapshot was taken of would, had it lost its transport then, save for what is
     /// [not in a snapshot](Session::<Client>::snapshot) and for events that come again (D28). It goes on in the next
-    /// attachment, so that message ids do not repeat (D3). Let only one session live that was restored of one snapshot: two
+    /// attachment, and numbers its messages from 2^20 further on: so no id repeats, not even that of an attempt to resume which
+    /// was made after the snapshot and of which nothing came (D3). Let only one session live that was restored of one snapshot: two
     /// of them write the same ids, and supersede each other.
     ///
     /// A resume window that was running goes on with what was left of it, counted from `now`, which may be of another
@@ -177,7 +178,7 @@ impl Session<Client> {
         }
         let features = config.features.intersection(&welcomed.features);
         let mut shared = Shared::new(now, Phase::Detached, 'c', &config.id_prefix, Cadence::WhenIdle);
-        shared.go_on_from(snapshot.counters);
+        shared.go_on_from(snapshot.counters.behind_attempts());
         shared.session_id = Some(welcomed.session_id.clone());
         shared.features = features.clone();
         // Nothing is sent before the next hello.
