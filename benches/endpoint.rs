@@ -23,7 +23,7 @@ use arcp_proto::endpoint::{ConnId, Endpoint, EndpointConfig, EndpointEvent, Publ
 use arcp_proto::wire::{JobAccepted, JobId, PeerInfo, Principal, ResumeToken, SessionId};
 use arcp_proto::{Grant, Instant, Now, RuntimeConfig, Timestamp};
 use bytes::Bytes;
-use criterion::{BatchSize, Criterion};
+use criterion::{BatchSize, Criterion, Throughput};
 use serde::{Serialize, Serializer};
 
 const START: Now = Now::new(Instant::from_millis(1_000_000), Timestamp::from_unix_millis(1_778_701_333_000));
@@ -247,15 +247,18 @@ fn run_once(what: &str, count: usize) {
 }
 
 fn time_all(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("endpoint");
     for count in [1_000, 1_000_000] {
         let (endpoint, _) = at_rest(count);
-        criterion.bench_function(&format!("endpoint/poll_timeout/{count}"), |b| {
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(format!("poll_timeout/{count}"), |b| {
             b.iter(|| black_box(&endpoint).poll_timeout());
         });
         // Every session pings every 30 s, so there are as many due in each stretch of the same length.
         let (endpoint, now) = (RefCell::new(endpoint), Cell::new(when_due(count)));
         let stretch = opened_at(DUE, count);
-        criterion.bench_function(&format!("endpoint/timeout_of_{DUE}/{count}"), |b| {
+        group.throughput(Throughput::Elements(DUE as u64));
+        group.bench_function(format!("timeout_of_{DUE}/{count}"), |b| {
             b.iter_batched(
                 || {
                     answer(&mut endpoint.borrow_mut(), now.get());
@@ -270,7 +273,8 @@ fn time_all(criterion: &mut Criterion) {
         let (mut endpoint, mut conns) = at_rest(count);
         let (n, mut token) = (count / 2, 0);
         let now = after(Duration::from_secs(25));
-        criterion.bench_function(&format!("endpoint/resume/{count}"), |b| {
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(format!("resume/{count}"), |b| {
             b.iter(|| {
                 let hello = hello(Some((n, token)));
                 token += 1;
@@ -284,13 +288,18 @@ fn time_all(criterion: &mut Criterion) {
     let (mut endpoint, job) = audience(1_000);
     let body = Body(Cell::new(0));
     let now = after(Duration::from_secs(22));
-    criterion.bench_function("endpoint/publish_to_1001", |b| {
+    // What one publish sends to all of them.
+    counted_publish(&mut endpoint, now, &job, &body);
+    let bytes = std::iter::from_fn(|| endpoint.poll_transmit(now)).map(|(_, frame)| frame.len() as u64).sum();
+    group.throughput(Throughput::ElementsAndBytes { elements: 1_001, bytes });
+    group.bench_function("publish_to_1001", |b| {
         b.iter(|| {
             let published = counted_publish(&mut endpoint, now, &job, &body);
             drain(&mut endpoint, now);
             published
         });
     });
+    group.finish();
 }
 
 fn main() {

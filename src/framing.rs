@@ -43,24 +43,18 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::wire::FrameFault;
 
 /// A line of less than one part in so many of its chunk is copied out of it.
 const SMALL_PART: usize = 4;
-
-/// What is left of a chunk, and how long the whole was.
-#[derive(Clone)]
-struct Chunk {
-    rest: Bytes,
-    len: usize,
-}
 
 /// U+FEFF in UTF-8, which some writers put before the first line.
 const BOM: [u8; 3] = *b"\xef\xbb\xbf";
@@ -80,8 +74,12 @@ const BOM: [u8; 3] = *b"\xef\xbb\xbf";
 #[derive(Clone)]
 pub struct LineDecoder {
     limit: usize,
-    /// Chunks, or rests of them, that were not searched yet.
-    unread: VecDeque<Chunk>,
+    /// The chunk that is being cut; empty, once it is.
+    chunk: Bytes,
+    /// How far it is.
+    at: usize,
+    /// The chunks behind it.
+    unread: VecDeque<Bytes>,
     /// The start of a line that goes on in the next chunk; searched, holds no LF.
     partial: Vec<u8>,
     /// The rest of a line that was reported as too long is being thrown away.
@@ -111,7 +109,15 @@ impl LineDecoder {
     /// A decoder for lines of at most `limit` bytes, CR and LF not counted.
     #[must_use]
     pub const fn new(limit: usize) -> LineDecoder {
-        LineDecoder { limit, unread: VecDeque::new(), partial: Vec::new(), discarding: false, bom_seen: 0 }
+        LineDecoder {
+            limit,
+            chunk: Bytes::new(),
+            at: 0,
+            unread: VecDeque::new(),
+            partial: Vec::new(),
+            discarding: false,
+            bom_seen: 0,
+        }
     }
 
     /// Another limit from here on: a transport's first line may be held to less than those after it (D9).
@@ -122,7 +128,7 @@ impl LineDecoder {
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() {
-            self.unread.push_back(Chunk { len: chunk.len(), rest: chunk });
+            self.unread.push_back(chunk);
         }
     }
 
@@ -131,36 +137,79 @@ impl LineDecoder {
     /// # Errors
     ///
     /// When a line is longer than the limit: said as soon as it is, and once. The next call goes on behind it.
+    #[inline]
     pub fn next_line(&mut self) -> Option<Result<Bytes, LineTooLong>> {
         loop {
-            let Chunk { rest, len } = self.unread.front_mut()?;
-            if self.bom_seen < BOM.len() {
-                skip_bom(&mut self.bom_seen, rest, &mut self.partial);
+            if self.chunk.is_empty() {
+                self.begin_chunk()?;
             }
-            let Some(end) = memchr::memchr(b'\n', rest) else {
-                let Chunk { rest, .. } = self.unread.pop_front()?;
-                if let Err(too_long) = self.keep(&rest) {
-                    return Some(Err(too_long));
-                }
-                continue;
-            };
+            let rest = self.chunk.get(self.at..)?;
+            let end = memchr::memchr(b'\n', rest);
             let is_whole = self.partial.is_empty() && !self.discarding;
-            let line = if is_whole && end < *len / SMALL_PART {
-                // Judged where it stands: a slice to copy from would have to be counted in and out.
-                let text = rest.get(..end).unwrap_or_default();
-                line_of(text, self.limit).map(|line| line.map(Bytes::copy_from_slice))
-            } else {
-                let tail = rest.slice(..end);
-                if mem::take(&mut self.discarding) { None } else { complete(&mut self.partial, tail, self.limit) }
-            };
-            rest.advance(end + 1);
-            if rest.is_empty() {
-                self.unread.pop_front();
+            if let Some(end) = end
+                && is_whole
+                && end < self.chunk.len() / SMALL_PART
+                && let Some(Ok(text)) = line_of(rest.get(..end)?, self.limit)
+            {
+                // As most of the time: judged where it stands and copied, for a slice of it would be counted in and out.
+                let line = Bytes::from(Box::<[u8]>::from(text));
+                self.pass(end + 1);
+                return Some(Ok(line));
             }
+            let line = match end {
+                Some(end) => self.end_line(end),
+                None => self.end_chunk(),
+            };
             if line.is_some() {
                 return line;
             }
         }
+    }
+
+    /// Goes on in the chunk.
+    #[inline]
+    fn pass(&mut self, len: usize) {
+        self.at += len;
+        if self.at == self.chunk.len() {
+            self.chunk = Bytes::new();
+        }
+    }
+
+    /// Takes the next chunk, without the mark that may be in it.
+    #[cold]
+    fn begin_chunk(&mut self) -> Option<()> {
+        self.chunk = self.unread.pop_front()?;
+        self.at = 0;
+        while let Some(expected) = BOM.get(self.bom_seen) {
+            match self.chunk.get(self.at) {
+                None => break,
+                Some(byte) if byte == expected => {
+                    self.at += 1;
+                    self.bom_seen += 1;
+                }
+                Some(_) => {
+                    // No mark after all: what looked like one belongs to the line.
+                    self.partial.extend(BOM.iter().take(self.bom_seen));
+                    self.bom_seen = BOM.len();
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Ends a line that began in another chunk, is a large part of this one, or is none.
+    #[inline(never)]
+    fn end_line(&mut self, end: usize) -> Option<Result<Bytes, LineTooLong>> {
+        let tail = self.chunk.slice(self.at..self.at + end);
+        self.pass(end + 1);
+        if mem::take(&mut self.discarding) { None } else { self.complete(tail) }
+    }
+
+    /// Keeps what is left of the chunk, of a line that goes on in the next.
+    #[inline(never)]
+    fn end_chunk(&mut self) -> Option<Result<Bytes, LineTooLong>> {
+        let chunk = mem::take(&mut self.chunk);
+        self.keep(chunk.get(self.at..)?).err().map(Err)
     }
 
     /// The stream is at its end: what is left of it, a last line without LF included. Call it until it returns
@@ -180,7 +229,7 @@ impl LineDecoder {
         if mem::take(&mut self.discarding) {
             return None;
         }
-        complete(&mut self.partial, Bytes::new(), self.limit)
+        self.complete(Bytes::new())
     }
 
     /// Whether bytes have come in of which no line was made yet: of a line still to end, or of one that is being
@@ -188,6 +237,7 @@ impl LineDecoder {
     #[must_use]
     pub fn has_partial_line(&self) -> bool {
         !self.partial.is_empty()
+            || !self.chunk.is_empty()
             || !self.unread.is_empty()
             || self.discarding
             || (1..BOM.len()).contains(&self.bom_seen)
@@ -213,22 +263,28 @@ impl LineDecoder {
         self.partial.extend_from_slice(part);
         Ok(())
     }
-}
 
-/// Drops the mark, or the part of it that is in this chunk; so many bytes of it were seen.
-fn skip_bom(seen: &mut usize, chunk: &mut Bytes, partial: &mut Vec<u8>) {
-    while let Some(expected) = BOM.get(*seen) {
-        match chunk.first() {
-            None => return,
-            Some(byte) if byte == expected => {
-                chunk.advance(1);
-                *seen += 1;
+    /// The line that ends with `tail`, and began with what is kept of it; `None` if it is blank.
+    fn complete(&mut self, tail: Bytes) -> Option<Result<Bytes, LineTooLong>> {
+        let mut line = if self.partial.is_empty() {
+            tail
+        } else {
+            if self.partial.len() + tail.len() > self.limit.saturating_add(1) {
+                self.partial = Vec::new();
+                return Some(Err(LineTooLong { limit: self.limit }));
             }
-            Some(_) => {
-                // No mark after all: what looked like one belongs to the line.
-                partial.extend(BOM.iter().take(*seen));
-                *seen = BOM.len();
+            let mut line = mem::take(&mut self.partial);
+            line.reserve_exact(tail.len());
+            line.extend_from_slice(&tail);
+            Bytes::from(line)
+        };
+        match line_of(&line, self.limit)? {
+            Ok(text) => {
+                let len = text.len();
+                line.truncate(len);
+                Some(Ok(line))
             }
+            Err(too_long) => Some(Err(too_long)),
         }
     }
 }
@@ -243,30 +299,6 @@ fn line_of(text: &[u8], limit: usize) -> Option<Result<&[u8], LineTooLong>> {
     (!line.trim_ascii_start().is_empty()).then_some(Ok(line))
 }
 
-/// The line that ends with `tail`, and began with what is kept of it; `None` if it is blank.
-fn complete(partial: &mut Vec<u8>, tail: Bytes, limit: usize) -> Option<Result<Bytes, LineTooLong>> {
-    let mut line = if partial.is_empty() {
-        tail
-    } else {
-        if partial.len() + tail.len() > limit.saturating_add(1) {
-            *partial = Vec::new();
-            return Some(Err(LineTooLong { limit }));
-        }
-        let mut line = mem::take(partial);
-        line.reserve_exact(tail.len());
-        line.extend_from_slice(&tail);
-        Bytes::from(line)
-    };
-    match line_of(&line, limit)? {
-        Ok(text) => {
-            let len = text.len();
-            line.truncate(len);
-            Some(Ok(line))
-        }
-        Err(too_long) => Some(Err(too_long)),
-    }
-}
-
 impl Default for LineDecoder {
     fn default() -> LineDecoder {
         LineDecoder::new(LineDecoder::DEFAULT_LIMIT)
@@ -276,9 +308,10 @@ impl Default for LineDecoder {
 /// Lengths only: lines may hold secrets.
 impl fmt::Debug for LineDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unread = self.unread.iter().map(Bytes::len).sum::<usize>() + self.chunk.len().saturating_sub(self.at);
         f.debug_struct("LineDecoder")
             .field("limit", &self.limit)
-            .field("unread", &self.unread.iter().map(|chunk| chunk.rest.len()).sum::<usize>())
+            .field("unread", &unread)
             .field("partial", &self.partial.len())
             .field("discarding", &self.discarding)
             .finish_non_exhaustive()
@@ -306,7 +339,7 @@ mod tests {
             for _ in 0..5_000 {
                 decoder.push(Bytes::from(alloc::vec![b'x'; chunk_len]));
                 while decoder.next_line().is_some() {}
-                assert!(decoder.unread.is_empty());
+                assert!(decoder.chunk.is_empty() && decoder.unread.is_empty());
                 // The CR that may turn out to end the line is the one byte more.
                 assert!(decoder.partial.capacity() <= 1_001, "{}", decoder.partial.capacity());
             }
