@@ -5,8 +5,10 @@
 mod client_input;
 #[path = "../../tests/fuzz/contract.rs"]
 mod contract;
+#[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/frames.rs"]
 mod frames;
+#[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/limits.rs"]
 mod limits;
 #[path = "../../tests/fuzz/script.rs"]

@@ -303,15 +303,17 @@ impl Window {
         Ok(())
     }
 
-    /// All events are back, those up to `known` among them. Any of them may have been sent (D14, D24), or those up to
-    /// `sent_at_most`, where there was no transport for the others; but only what is known to have been counts so when room is
-    /// made (D19).
-    pub(super) fn put_back_all(&mut self, known: u64, sent_at_most: Option<u64>) -> Result<(), RestoreError> {
-        let last = self.highest();
+    /// All events are back, those that the window of these `numbers` had among them. Any of them may have been sent (D14,
+    /// D24), or those up to `sent_at_most`, where there was no transport for the others; but only what is known to have been
+    /// counts so when room is made (D19).
+    pub(super) fn put_back_all(&mut self, numbers: Numbers, sent_at_most: Option<u64>) -> Result<(), RestoreError> {
+        let (last, known) = (self.highest(), numbers.highest);
         if last < known {
             return Err(RestoreError::EventsMissing { last, known });
         }
-        self.restored = sent_at_most.map_or(last, |sent| sent.clamp(self.floor, last));
+        // What is missing now was freed since, and may have been sent before; what was freed by then, unsent, was not.
+        let freed_since = if self.floor > numbers.floor { self.floor } else { 0 };
+        self.restored = sent_at_most.map_or(last, |sent| sent.max(freed_since).min(last));
         self.detach();
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! D28, D32).
 
 use arcp_proto::endpoint::{Durability, Endpoint};
-use arcp_proto::wire::JobId;
+use arcp_proto::wire::{JobId, JobSubmit, RawJson};
 use arcp_proto::{ClientEvent, CloseReason, Phase};
 
 use crate::cluster::*;
@@ -89,7 +89,7 @@ fn d14_before_transmit_nothing_leaves_before_it_is_stored() {
     cluster.flush();
     assert_eq!(cluster.link_of(alice).types(), ["session.welcome"]);
 
-    let submit = arcp_proto::wire::JobSubmit::new("code", arcp_proto::wire::RawJson::empty_object());
+    let submit = JobSubmit::new("code", RawJson::empty_object());
     cluster.peers[alice].session.submit(now, &submit).unwrap();
     cluster.flush();
     assert_eq!(cluster.link_of(alice).types().len(), 1, "no accepted");
@@ -112,6 +112,29 @@ fn d14_before_transmit_nothing_leaves_before_it_is_stored() {
     cluster.flush();
     assert_eq!(cluster.peers[alice].seqs, [1, 2]);
     assert!(!cluster.nodes[0].ep().has_unstored());
+}
+
+#[test]
+fn d14_before_transmit_an_answer_that_waits_does_not_leave_with_an_event_that_is_stored() {
+    let mut cluster = Cluster::durable(1);
+    let alice = cluster.connect(silent("alice"), 0);
+    let job = cluster.submit(alice, "key");
+    cluster.nodes[0].storing = Storing::Held;
+    let before = cluster.link_of(alice).types().len();
+    cluster.work(0, &job);
+    cluster.flush();
+    let event = cluster.write_one(0).unwrap();
+    let now = cluster.now;
+    let submit = JobSubmit::new("code", RawJson::empty_object());
+    cluster.peers[alice].session.submit(now, &submit).unwrap();
+    cluster.flush();
+    assert_eq!(cluster.link_of(alice).types().len(), before, "nothing is confirmed");
+    cluster.nodes[0].ep().stored(now, &event);
+    cluster.flush();
+    assert_eq!(cluster.link_of(alice).types()[before..], ["job.event"]);
+    cluster.write_all(0);
+    cluster.flush();
+    assert_eq!(cluster.link_of(alice).types()[before..], ["job.event", "job.accepted"]);
 }
 
 #[test]

@@ -123,3 +123,15 @@ pub(crate) fn frame(mut args: Args<'_>, known: &Known<'_>) -> Vec<u8> {
     let _ = write!(out, r#""}}}}}}"#);
     out
 }
+
+/// The hello of a client of this number; for a resume with this token, and from behind this event.
+pub(crate) fn hello(features: &FeatureSet, who: u8, resume: Option<(u64, u64)>) -> String {
+    let names: Vec<String> = features.iter().map(|feature| format!("\"{}\"", feature.name())).collect();
+    let resume = resume.map_or_else(String::new, |(token, last)| {
+        format!(r#","resume_token":"rt_{token:032x}","last_event_seq":{last}"#)
+    });
+    let (auth, names) = (format!(r#"{{"scheme":"bearer","token":"t{who}"}}"#), names.join(","));
+    format!(
+        r#"{{"id":"h","type":"session.hello","payload":{{"auth":{auth},"capabilities":{{"features":[{names}]}}{resume}}}}}"#
+    )
+}

@@ -10,13 +10,22 @@
 
 mod client_input;
 mod contract;
+mod endpoint;
 mod frames;
+mod grants;
 mod inputs;
 mod limits;
 mod lines;
+mod messages;
 mod opening;
+mod process;
+mod roundtrip;
 mod runtime_input;
 mod script;
+mod snapshot;
+mod store;
+#[path = "../session/twins.rs"]
+mod twins;
 
 use inputs::replay;
 
@@ -38,4 +47,19 @@ fn lines() {
 #[test]
 fn opening() {
     replay("opening", opening::check);
+}
+
+#[test]
+fn endpoint() {
+    replay("endpoint", endpoint::check);
+}
+
+#[test]
+fn roundtrip() {
+    replay("roundtrip", roundtrip::check);
+}
+
+#[test]
+fn snapshot() {
+    replay("snapshot", snapshot::check);
 }

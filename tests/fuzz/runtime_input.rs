@@ -1,79 +1,22 @@
 //! A runtime session before any client, any driver, any application and any clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arcp_proto::wire::{
-    AgentInfo, Envelope, ErrorCode, FrameFault, JobAccepted, JobEntry, JobError, JobId, JobPage, JobResult, JobStatus,
-    JobSubscribed, MessageType, PeerInfo, Principal, RawJson, ResultId, ResumeToken, SessionId, WireError,
+    Envelope, ErrorCode, FrameFault, JobAccepted, JobEntry, JobError, JobId, JobPage, JobResult, JobStatus,
+    JobSubscribed, MessageType, Principal, RawJson, ResultId, WireError,
 };
 use arcp_proto::{
-    FeatureSet, Grant, Instant, Interest, Limits, Now, Opening, Overflow, Phase, RequestId, ResumeAttempt, Runtime,
-    RuntimeConfig, RuntimeEvent, SendError, Session,
+    Instant, Interest, Limits, Now, Opening, Phase, RequestId, ResumeAttempt, Runtime, RuntimeConfig, RuntimeEvent,
+    SendError, Session,
 };
 use bytes::Bytes;
 
 use crate::contract;
-use crate::frames::{self, Known};
-use crate::limits::small_limits;
+use crate::frames::{self, Known, hello};
+use crate::grants::{first_session, principal, token};
 use crate::script::{self, Args, Step};
-
-static AGENTS: LazyLock<Arc<[AgentInfo]>> = LazyLock::new(|| Arc::from([AgentInfo::new("a", ["1"])]));
-
-pub(crate) fn runtime_config(args: &mut Args<'_>) -> RuntimeConfig {
-    let config = RuntimeConfig::new(PeerInfo::new("my-runtime", "1.1.0"));
-    let overflow = *args.pick(&[Overflow::Block, Overflow::Evict]);
-    RuntimeConfig {
-        limits: if args.flag() { Limits::default() } else { small_limits() },
-        replay_events: usize::from(*args.pick(&[8_u8, 1, 3, 0, 100])),
-        replay_bytes: *args.pick(&[4 << 10, 600, 16 << 20]),
-        overflow,
-        back_pressure_threshold: *args.pick(&[1_000, 0, 1, 4]),
-        retention: Duration::from_secs(*args.pick(&[86_400, 0, 700])),
-        ..config
-    }
-}
-
-fn token(n: u64) -> ResumeToken {
-    ResumeToken::new(format!("rt_{n:032x}"))
-}
-
-fn principal(n: u8) -> Principal {
-    Principal::from(if n == 7 { "mallory" } else { "alice" })
-}
-
-fn first_session(mut args: Args<'_>, first: Option<&[u8]>) -> (Session<Runtime>, RuntimeConfig) {
-    let config = runtime_config(&mut args);
-    let features = frames::features(&mut args);
-    let grant = Grant {
-        principal: principal(0),
-        session_id: SessionId::from("sess_1"),
-        resume_token: token(1),
-        agents: Arc::clone(&AGENTS),
-    };
-    let given = first.and_then(|frame| Opening::parse(Bytes::copy_from_slice(frame), &Limits::default()).ok());
-    let hello = match given {
-        Some(Opening::Hello(hello)) => hello,
-        _ => match Opening::parse(Bytes::from(hello(&features, None)), &Limits::default()) {
-            Ok(Opening::Hello(hello)) => hello,
-            other => panic!("{other:?}"),
-        },
-    };
-    (hello.accept(contract::start(), Arc::new(config.clone()), grant), config)
-}
-
-/// A hello with these features; for a resume with this token, from behind this event.
-fn hello(features: &FeatureSet, resume: Option<(u64, u64)>) -> String {
-    let names: Vec<String> = features.iter().map(|feature| format!("\"{}\"", feature.name())).collect();
-    let resume = resume.map_or_else(String::new, |(token, last)| {
-        format!(r#","resume_token":"rt_{token:032x}","last_event_seq":{last}"#)
-    });
-    format!(
-        r#"{{"id":"h","type":"session.hello","payload":{{"auth":{{"scheme":"bearer","token":"t"}},"capabilities":{{"features":[{}]}}{resume}}}}}"#,
-        names.join(",")
-    )
-}
 
 #[derive(Clone)]
 struct World {
@@ -215,7 +158,7 @@ impl World {
                     _ => self.received + args.number(),
                 };
                 let who = principal(args.below(8));
-                let frame = hello(&frames::features(args), Some((presented, last)));
+                let frame = hello(&frames::features(args), 0, Some((presented, last)));
                 if let Ok(Opening::Resume(attempt)) = Opening::parse(Bytes::from(frame), &Limits::default()) {
                     self.resume(now, attempt, &who);
                 }

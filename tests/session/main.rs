@@ -21,5 +21,6 @@ mod sequence_in;
 mod sequence_out;
 mod snapshot;
 mod snapshot_equivalence;
+mod twins;
 mod violations;
 mod worst_peer;

@@ -724,6 +724,21 @@ fn d18_retention_goes_on_and_ends_exactly_on_another_clock() {
     }
 }
 
+/// Found by the fuzz target `snapshot`: the floor of what was evicted unsent counted as sent once it was restored.
+#[test]
+fn d14_what_was_evicted_unsent_was_never_sent_after_a_restore_either() {
+    let config = || runtime_config().with_replay(1, 1 << 20, Overflow::Evict);
+    let mut runtime = parked(config(), FeatureSet::all(), 0);
+    emit(&mut runtime, start(), 2);
+    assert_eq!((runtime.replay_floor(), runtime.last_event_seq()), (1, 2));
+    let mut restored = revived(&runtime, config(), elsewhere());
+    for last in 0..4 {
+        let refused = |session, now| resume(session, now, 1, last, 2).unwrap_err().reason();
+        assert_eq!(refused(&mut runtime, start()), RefusedBecause::Sequence, "from {last}");
+        assert_eq!(refused(&mut restored, elsewhere()), RefusedBecause::Sequence, "from {last}, restored");
+    }
+}
+
 #[test]
 fn d18_past_its_window_a_restored_session_ends_with_what_does_not_fit() {
     let config = || runtime_config().with_replay(3, 1 << 20, Overflow::Evict);

@@ -2,16 +2,12 @@
 //! alike, each on its own clock, and all that comes out of them is compared. Ids differ in the attachment that they name,
 //! by one, and in nothing else.
 
-use std::time::Duration;
-
 use arcp_proto::wire::{ErrorCode, JobAccepted, JobQuery, JobResult, JobSubmit, RawJson, WireError};
 use arcp_proto::{
     AckPolicy, Client, ClientConfig, ClientEvent, Feature, FeatureSet, GapPolicy, Now, Opening, Overflow, Phase,
-    RequestId, Role, Runtime, RuntimeConfig, RuntimeEvent, SendError, Session,
+    RequestId, Runtime, RuntimeConfig, RuntimeEvent, SendError, Session,
 };
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::pair::{
@@ -19,6 +15,7 @@ use crate::pair::{
     runtime_events, secs, sent, start, token, welcome,
 };
 use crate::snapshot::{agents, elsewhere, revived, revived_client};
+use crate::twins::{AHEAD, Twins, aged, later, minted};
 use crate::worst_peer::{Dice, frame, garbled, pause};
 
 /// As many lives as `ARCP_TWINS` says; few by default.
@@ -27,98 +24,6 @@ fn runs() -> u64 {
 }
 
 const STEPS: u64 = 120;
-
-/// The original and the restored one, and how their clocks and ids differ.
-struct Twins<R: Role> {
-    original: Session<R>,
-    restored: Session<R>,
-    now: Now,
-    /// Since the restore.
-    passed: Duration,
-    minted: u64,
-    /// How much further a restored one numbers its messages.
-    ahead: u64,
-    letter: char,
-}
-
-impl<R: Role> Twins<R> {
-    fn there(&self) -> Now {
-        Now { mono: elsewhere().mono + self.passed, wall: self.now.wall }
-    }
-
-    fn both(&mut self, mut act: impl FnMut(&mut Session<R>, Now)) {
-        let there = self.there();
-        act(&mut self.original, self.now);
-        act(&mut self.restored, there);
-    }
-
-    fn wait(&mut self, by: Duration) {
-        self.now = self.now.after(by);
-        self.passed += by;
-    }
-
-    /// The ids of the restored one as the original has them: those minted since are of an attachment later,
-    /// and a client's of higher numbers.
-    fn normal(&self, frame: &[u8]) -> String {
-        let text = std::str::from_utf8(frame).unwrap();
-        let mut out = String::new();
-        let mut rest = text;
-        let mark = format!("_{}", self.letter);
-        while let Some(at) = rest.find(&mark) {
-            let (before, after) = rest.split_at(at + mark.len());
-            out.push_str(before);
-            let epoch = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            let tail = &after[epoch..];
-            let count: String = tail.chars().skip(1).take_while(char::is_ascii_digit).collect();
-            match (after[..epoch].parse::<u64>(), count.parse::<u64>()) {
-                (Ok(of), Ok(number)) if number > self.minted + self.ahead => {
-                    out.push_str(&format!("{}_{}", of - 1, number - self.ahead));
-                    rest = &tail[1 + count.len()..];
-                }
-                _ => {
-                    out.push_str(&after[..epoch]);
-                    rest = tail;
-                }
-            }
-        }
-        out + rest
-    }
-
-    fn transmit(&mut self) -> Vec<Bytes> {
-        let there = self.there();
-        let original = sent(&mut self.original, self.now);
-        let restored = sent(&mut self.restored, there);
-        let one: Vec<_> = original.iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect();
-        let other: Vec<_> = restored.iter().map(|frame| self.normal(frame)).collect();
-        assert_eq!(one, other);
-        original
-    }
-
-    fn compare(&self) {
-        assert_eq!(self.original.phase(), self.restored.phase());
-        assert_eq!(self.original.features(), self.restored.features());
-        assert_eq!(self.original.attachment() + 1, self.restored.attachment());
-        assert_eq!(self.original.timeout_reason(), self.restored.timeout_reason());
-        let left = |session: &Session<R>, now: Now| session.poll_timeout().map(|at| at - now.mono);
-        assert_eq!(left(&self.original, self.now), left(&self.restored, self.there()));
-        assert_eq!(self.original.wants_input(), self.restored.wants_input());
-    }
-}
-
-/// A client's messages go on behind those of attempts that no snapshot knows of (D3).
-const AHEAD: u64 = 1 << 20;
-
-/// Far from where the number of the attachment, or that of a message, gets another digit, for that counts as a byte.
-fn aged<S: Serialize + DeserializeOwned>(snapshot: &S) -> S {
-    let mut header = serde_json::to_value(snapshot).unwrap();
-    header["counters"]["epoch"] = json!(1_000);
-    header["counters"]["minted"] = json!(2_000_000);
-    serde_json::from_value(header).unwrap()
-}
-
-fn minted(snapshot: &impl Serialize) -> u64 {
-    serde_json::to_value(snapshot).unwrap()["counters"]["minted"].as_u64().unwrap()
-}
 
 // The runtime.
 
@@ -247,7 +152,7 @@ fn d32_a_restored_runtime_behaves_like_the_detached_one() {
         detached += 1;
         let restored = revived(&original, config.clone(), elsewhere());
         let minted = minted(&original.snapshot());
-        let mut twins = Twins { original, restored, now, passed: Duration::ZERO, minted, ahead: 0, letter: 'r' };
+        let mut twins = Twins::new(original, restored, (now, elsewhere()), (minted, 0), 'r');
         let mut asked = Vec::new();
         for _ in 0..STEPS {
             twins.wait(pause(&mut dice));
@@ -439,7 +344,7 @@ fn d32_a_restored_client_behaves_like_the_detached_one() {
         assert_eq!(original.last_processed_seq(), original.last_event_seq());
         let restored = revived_client(&original, config.clone(), elsewhere());
         let minted = minted(&original.snapshot());
-        let mut twins = Twins { original, restored, now, passed: Duration::ZERO, minted, ahead: AHEAD, letter: 'c' };
+        let mut twins = Twins::new(original, restored, (now, elsewhere()), (minted, AHEAD), 'c');
         let (mut ids, mut restored_ids) = (Vec::new(), Vec::new());
         for _ in 0..STEPS {
             twins.wait(pause(&mut dice));
@@ -476,11 +381,7 @@ fn d32_a_restored_client_behaves_like_the_detached_one() {
             if !frames.is_empty() {
                 ids = ids_of(&frames);
                 // As the original names them, one attachment later.
-                let later = |id: &String| {
-                    let (head, count) = id.rsplit_once('_').unwrap();
-                    let epoch: u64 = head.trim_start_matches("msg_c").parse().unwrap();
-                    format!("msg_c{}_{}", epoch + 1, count.parse::<u64>().unwrap() + AHEAD)
-                };
+                let later = |id: &String| later(id, AHEAD);
                 restored_ids = ids.iter().map(later).collect();
             }
             let told = |events: &[ClientEvent], twins: &Twins<Client>, is_restored: bool| -> Vec<String> {

@@ -47,6 +47,12 @@ impl World {
         match verdict {
             Ok(admitted) => {
                 let id = admitted.session;
+                if self.model.adopters.get(&id).is_some_and(|adopter| *adopter != idx) {
+                    // It believes to have what another has by now, and goes on as that one does: same numbers, same ids.
+                    // To the referee, who knows of no processes, the two are one.
+                    self.judge(link, |referee, conn, at| referee.close(conn, at));
+                    self.links[link].is_judged = false;
+                }
                 let (presented, last) = self.links[link].claim.clone().unwrap_or_default();
                 if admitted.resumed {
                     let is_expected =

@@ -26,6 +26,19 @@ const OURS_TO_JUDGE: &[Rule] = &[Rule::ResumeRefused, Rule::TakeoverRefused, Rul
 /// What could not be written in time; or what a process did not say that was put aside, or waits for the store.
 const LAST_WORDS: &[Rule] = &[Rule::NoFarewell, Rule::Takeover, Rule::SilentRefusal];
 
+/// What a client may not do whatever befalls its transport.
+const CLIENT_ALWAYS: &[Rule] = &[
+    Rule::Unnegotiated,
+    Rule::MessageId,
+    Rule::MessageIdRepeated,
+    Rule::AckBeyond,
+    Rule::AckBackwards,
+    Rule::AckShape,
+    Rule::StaleToken,
+    Rule::ResumeBeyond,
+    Rule::AfterFarewell,
+];
+
 /// The slowest link is that much behind.
 pub(crate) const TOLERANCE: Duration = Duration::from_millis(1_500);
 
@@ -58,7 +71,8 @@ impl World {
             let is_excused = link.is_some_and(|link| match finding.side {
                 Side::Client => {
                     let goes_back = link.peer.is_some_and(|peer| self.peers[peer].went_back);
-                    link.client_is_excused || goes_back && matches!(finding.rule, Rule::AckBackwards | Rule::StaleToken)
+                    link.client_is_excused && !CLIENT_ALWAYS.contains(&finding.rule)
+                        || goes_back && matches!(finding.rule, Rule::AckBackwards | Rule::StaleToken)
                 }
                 Side::Runtime => {
                     let is_slow = link.runtime_is_excused && TIMING.contains(&finding.rule);

@@ -17,6 +17,7 @@ mod clock;
 mod deed;
 mod delivery;
 pub(crate) mod dice;
+pub(crate) mod duplex;
 #[cfg(test)]
 mod equivalence;
 mod hosted;

@@ -109,4 +109,6 @@ pub(crate) struct Model {
     pub(crate) split: BTreeSet<SessionId>,
     /// Whose session it is.
     pub(crate) owners: BTreeMap<SessionId, usize>,
+    /// The process that took it from the store last.
+    pub(crate) adopters: BTreeMap<SessionId, usize>,
 }

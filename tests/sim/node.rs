@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use arcp_proto::Feature;
 use arcp_proto::endpoint::{Change, Durability, Endpoint, Policy, Scope};
-use arcp_proto::wire::{Envelope, JobId, MessageType, Principal};
+use arcp_proto::wire::{Envelope, JobId, MessageType, Principal, Welcome};
 use bytes::Bytes;
 
 use super::application::Answer;
@@ -12,7 +13,7 @@ use super::clock::Clock;
 use super::dice::Dice;
 use super::link::Ms;
 use super::mark::Mark;
-use super::plan::Plan;
+use super::plan::{Plan, Profile};
 use super::store::Progress;
 use super::transcript::hash_of;
 use super::worker::Worker;
@@ -183,6 +184,7 @@ impl World {
         }
         if message == MessageType::SessionWelcome {
             self.links[link].has_welcome = true;
+            self.hold_agreement(link, &envelope);
             // One that could not be written in time looks like a takeover of what has taken over from it meanwhile.
             let session = &self.links[link].session;
             let is_over = self.links[link + 1..].iter().any(|newer| newer.has_welcome && newer.session == *session);
@@ -194,6 +196,15 @@ impl World {
         self.tap_down(link, frame);
         let is_welcome = message == MessageType::SessionWelcome;
         self.put_down(link, frame, is_welcome, envelope.event_seq());
+    }
+
+    /// A5, D20: what both have named, and nothing else.
+    fn hold_agreement(&self, link: usize, welcome: &Envelope) {
+        let Some(peer) = self.links[link].peer.filter(|_| self.plan.profile != Profile::Hostile) else { return };
+        let welcome: Welcome = welcome.payload().expect("a welcome is read");
+        let agreed = self.plan.endpoint.runtime.features.intersection(&self.peers[peer].config.features);
+        assert_eq!(welcome.heartbeat_interval_sec.is_some(), agreed.contains(Feature::Heartbeat));
+        assert_eq!(welcome.capabilities.features, agreed, "the welcome on link {link}");
     }
 
     fn runtime_sends_event(&mut self, node: usize, link: usize, seq: u64, frame: &Bytes) {

@@ -87,6 +87,7 @@ impl World {
         hosted.generation = generation;
         hosted.jobs = adopted.jobs.iter().cloned().collect();
         self.model.hosted.insert((idx, id.clone()), hosted);
+        self.model.adopters.insert(id.clone(), idx);
         if self.plan.endpoint.durability == Durability::Batched {
             let last = self.store.last_of(id);
             self.model.contents.retain(|(of, seq), _| of != id || *seq <= last);

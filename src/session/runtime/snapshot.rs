@@ -239,7 +239,7 @@ impl Session<Runtime> {
             counters.epoch = counters.epoch.max(check_event(&snapshot.session_id, seq, &frame)?);
             window.put_back(seq, frame)?;
         }
-        window.put_back_all(snapshot.window.highest, snapshot.lost.map(|lost| lost.sent_at_most))?;
+        window.put_back_all(snapshot.window, snapshot.lost.map(|lost| lost.sent_at_most))?;
         let pendings = Pendings::restored(snapshot.answered, &config.limits)
             .ok_or(RestoreError::Header("an answer that it keeps is none"))?;
         let mut shared = Shared::new(now, Phase::Detached, 'r', &config.id_prefix, Cadence::Always);

@@ -27,7 +27,7 @@ use arcp_proto::Clock;
 use clap::Parser;
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::checker::Small;
+use crate::checker::{SETTLES, Small};
 use crate::mark::Marks;
 
 /// Searches small worlds of a client, a runtime and a link whole.
@@ -80,7 +80,8 @@ fn search(options: &Options, small: Small, reached: &mut u32) -> bool {
     );
     *reached |= checker.model().marks.bits();
     let mut violated: Vec<_> = discoveries.into_iter().collect();
-    violated.sort_by_key(|(_, path)| path.clone().into_actions().len());
+    // What is broken at once, before what is broken further on.
+    violated.sort_by_key(|(rule, path)| (path.clone().into_actions().len(), *rule == SETTLES, *rule));
     for (rule, path) in &violated {
         let actions = path.clone().into_actions();
         println!("\nVIOLATED in {name}, after {} actions: {rule}\n", actions.len());
