@@ -145,13 +145,14 @@ impl LineDecoder {
             }
             let rest = self.chunk.get(self.at..)?;
             let end = memchr::memchr(b'\n', rest);
-            let is_whole = self.partial.is_empty() && !self.discarding;
+            // As most of the time: judged where it stands. Whether it is blank, its first byte says at once.
             if let Some(end) = end
-                && is_whole
-                && end < self.chunk.len() / SMALL_PART
-                && let Some(Ok(text)) = line_of(rest.get(..end)?, self.limit)
+                && self.is_small(end)
+                && end <= self.limit
+                && let Some(text) = rest.get(..end)
+                && text.first().is_some_and(u8::is_ascii_graphic)
             {
-                // As most of the time: judged where it stands and copied, for a slice of it would be counted in and out.
+                let text = text.strip_suffix(b"\r").unwrap_or(text);
                 let line = Bytes::from(Box::<[u8]>::from(text));
                 self.pass(end + 1);
                 return Some(Ok(line));
@@ -164,6 +165,12 @@ impl LineDecoder {
                 return line;
             }
         }
+    }
+
+    /// Whether a line that ends there is all in this chunk, and a small part of it.
+    #[inline]
+    fn is_small(&self, end: usize) -> bool {
+        self.partial.is_empty() && !self.discarding && end < self.chunk.len() / SMALL_PART
     }
 
     /// Goes on in the chunk.
@@ -197,10 +204,12 @@ impl LineDecoder {
         Some(())
     }
 
-    /// Ends a line that began in another chunk, is a large part of this one, or is none.
+    /// Ends any line.
     #[inline(never)]
     fn end_line(&mut self, end: usize) -> Option<Result<Bytes, LineTooLong>> {
-        let tail = self.chunk.slice(self.at..self.at + end);
+        let range = self.at..self.at + end;
+        let tail =
+            if self.is_small(end) { Bytes::copy_from_slice(self.chunk.get(range)?) } else { self.chunk.slice(range) };
         self.pass(end + 1);
         if mem::take(&mut self.discarding) { None } else { self.complete(tail) }
     }

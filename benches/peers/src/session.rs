@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arcp_proto::FeatureSet;
 use arcp_proto::wire::Envelope;
 use bytes::Bytes;
 
@@ -35,16 +36,20 @@ fn compared(what: &str, race: &Race, pieces: f64, at_most: f64) -> Bar {
 
 fn whole_way(budget: Duration) -> [Bar; 2] {
     let mut emitter = Emitter::new(true);
-    let mut client = client(emitter.session.features());
+    let mut listener = client(emitter.session.features());
     let frame = Emitter::new(true).event();
     let race = race(
         budget,
         &mut [
-            batches(|times| counted_whole(&mut emitter, &mut client, times)),
+            batches(|times| counted_whole(&mut emitter, &mut listener, times)),
             batch(|| Envelope::decode(black_box(&frame).clone())),
         ],
     );
-    let allocations = allocations(100_000, |times| counted_whole(&mut emitter, &mut client, times));
+    // From the first event on, so that they are the same ones in every run.
+    let mut emitter = Emitter::new(true);
+    let allocations = allocations(100_000, |times| {
+        counted_whole(&mut emitter, &mut client(&FeatureSet::all()), times);
+    });
     [
         compared("one event, whole way: of its decode", &race, 1.0, 3.0),
         Bar::new("one event, whole way: allocations", allocations, Unit::Count, 0.05),
