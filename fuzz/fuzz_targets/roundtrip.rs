@@ -2,9 +2,9 @@
 //! way is the one that the long way gives.
 #![no_main]
 
-#[path = "../../tests/fuzz/roundtrip.rs"]
-mod roundtrip;
 #[path = "../../tests/fuzz/messages.rs"]
 mod messages;
+#[path = "../../tests/fuzz/roundtrip.rs"]
+mod roundtrip;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| roundtrip::check(input));
