@@ -79,9 +79,12 @@ impl World {
                     is_slow || link.was_unwritable && LAST_WORDS.contains(&finding.rule)
                 }
             });
+            // A process that is put aside ends its transports without a word, and a goodbye may be on its way to it.
             let is_of_many = self.plan.nodes > 1
-                && (matches!(finding.rule, Rule::StaleToken | Rule::PressureRepeated)
-                    || LAST_WORDS.contains(&finding.rule));
+                && (matches!(
+                    finding.rule,
+                    Rule::StaleToken | Rule::PressureRepeated | Rule::CloseUnanswered | Rule::ByeUnanswered
+                ) || LAST_WORDS.contains(&finding.rule));
             // What was not stored in time is forgotten, and its place is given out again to whoever has not seen it.
             let is_batched = self.plan.endpoint.durability == Durability::Batched;
             let is_forgotten = is_batched
