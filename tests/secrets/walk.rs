@@ -403,7 +403,7 @@ const NO_SECRETS: &str = "Clock Listing Durability DirectoryLimits StatusChange 
     TraceId Sender Seconds Ack Ping Pong LeaseConstraints ChunkEncoding Limits JobCancel JobCancelled JobSubscribe \
     JobUnsubscribe JobFilter JobQuery JobEntry JobPage AgentInfo PeerInfo RuntimeCapabilities ClientCapabilities Bye \
     AcceptError PublishError InsertError SetLeaseError ConnId EndpointConfig RuntimeConfig ConnectFailure \
-    RequestFailure Header SessionState JobDirectory ProtocolError Violation RuntimeEvent Delivery";
+    RequestFailure Header SessionState JobDirectory ProtocolError Violation RuntimeEvent Delivery Digest";
 
 /// Those that `payloads` prints, and what stands in the events' typed bodies, which are the application's to print.
 const ELSEWHERE: &str = "PayloadError MalformedFrame Credential ResumeClaim Resume Lease RawJson \
