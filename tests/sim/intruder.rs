@@ -7,9 +7,13 @@ use serde_json::json;
 use super::world::World;
 
 impl World {
-    /// A hand that holds somebody's token says hello.
-    fn intrude(&mut self, node: usize, bearer: &str, token: &str, last: u64) {
+    /// A hand that holds the client's token says hello. It asks for what the client agreed on: a token that is good
+    /// after all (another process may not know better) gives it the session, and without `ack` or streams it would lose
+    /// what the client is owed.
+    fn intrude(&mut self, idx: usize, node: usize, bearer: &str, token: &str) {
         let now = self.now;
+        let session = &self.peers[idx].session;
+        let (last, features) = (session.last_event_seq(), session.features().clone());
         let local = self.nodes[node].clock.at(now);
         let conn = self.ep(node).connect(local);
         let dice = self.dice.fork();
@@ -20,7 +24,7 @@ impl World {
             "payload": {
                 "client": {"name": "hand", "version": "1"},
                 "auth": {"scheme": "bearer", "token": bearer},
-                "capabilities": {"encodings": ["json"], "features": []},
+                "capabilities": {"encodings": ["json"], "features": features},
                 "resume_token": token, "last_event_seq": last,
             },
         });
@@ -47,15 +51,13 @@ impl World {
         let all = self.model.tokens.get(&id).cloned().unwrap_or_default();
         let good = &self.model.hosted[&(node, id.clone())].tokens;
         let Some(old) = all.into_iter().rev().find(|token| !good.contains(token)) else { return };
-        let last = self.peers[idx].session.last_event_seq();
         let bearer = format!("secret-p{}", idx % 3);
-        self.intrude(node, &bearer, &old, last);
+        self.intrude(idx, node, &bearer, &old);
     }
 
     pub(crate) fn other_principal(&mut self, idx: usize) {
         let Some((node, id)) = self.home_of(idx) else { return };
         let Some(token) = self.model.hosted[&(node, id)].tokens.last().cloned() else { return };
-        let last = self.peers[idx].session.last_event_seq();
-        self.intrude(node, "secret-mallory", &token, last);
+        self.intrude(idx, node, "secret-mallory", &token);
     }
 }

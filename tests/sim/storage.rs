@@ -88,6 +88,15 @@ impl World {
         hosted.jobs = adopted.jobs.iter().cloned().collect();
         self.model.hosted.insert((idx, id.clone()), hosted);
         self.model.adopters.insert(id.clone(), idx);
+        // A welcome of the process that had it may still come, behind the ones of this one: to the referee, who knows of
+        // no processes, it would be the newer.
+        for link in 0..self.links.len() {
+            let of = &self.links[link];
+            if of.node != idx && of.session.as_ref() == Some(id) && !of.has_welcome {
+                self.judge(link, |referee, conn, at| referee.close(conn, at));
+                self.links[link].is_judged = false;
+            }
+        }
         if self.plan.endpoint.durability == Durability::Batched {
             let last = self.store.last_of(id);
             self.model.contents.retain(|(of, seq), _| of != id || *seq <= last);
