@@ -10,13 +10,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod frames;
+mod timing;
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use arcp_proto::wire::Envelope;
 use bytes::Bytes;
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 
 #[inline(never)]
 fn counted_decode(frame: &Bytes, count: u64) {
@@ -35,12 +35,7 @@ fn main() {
     if let Some(at) = args.iter().position(|arg| arg == "--once") {
         return run_once(&args[at + 1], args[at + 2].parse().expect("a number of decodes"));
     }
-    let mut criterion = Criterion::default()
-        .configure_from_args()
-        .without_plots()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(40);
+    let mut criterion = timing::criterion(1, 40);
     let mut group = criterion.benchmark_group("decode");
     for frame in frames::frames() {
         group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes: frame.bytes.len() as u64 });

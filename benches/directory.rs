@@ -16,14 +16,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod heap;
+mod timing;
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use arcp_proto::endpoint::{DirectoryLimits, JobDirectory, JobRecord, OwnJobs, Policy, Scope};
 use arcp_proto::wire::{JobPage, JobQuery, JobStatus, Lease, Principal, TraceId};
 use arcp_proto::{Instant, Timestamp};
-use criterion::Criterion;
 
 fn alice() -> Principal {
     "alice".into()
@@ -143,12 +142,7 @@ fn main() {
     if let Some(at) = args.iter().position(|arg| arg == "--bytes") {
         return print_bytes(args[at + 1].parse().expect("--bytes takes the number of jobs"));
     }
-    let mut criterion = Criterion::default()
-        .configure_from_args()
-        .without_plots()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(40);
+    let mut criterion = timing::criterion(1, 40);
     for count in [1_000, 1_000_000] {
         let jobs = directory(count);
         let mut group = criterion.benchmark_group(format!("directory/{count}"));

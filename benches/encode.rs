@@ -11,11 +11,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod emitter;
+mod timing;
 
 use std::hint::black_box;
-use std::time::Duration;
 
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 use emitter::{Emitter, counted_encode, log, written};
 
 #[inline(never)]
@@ -40,12 +40,7 @@ fn main() {
     if let Some(at) = args.iter().position(|arg| arg == "--once") {
         return run_once(&args[at + 1], args[at + 2].parse().expect("a number of events"));
     }
-    let mut criterion = Criterion::default()
-        .configure_from_args()
-        .without_plots()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(30);
+    let mut criterion = timing::criterion(2, 30);
     let mut emitter = Emitter::new(true);
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes: emitter.event().len() as u64 });

@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod heap;
+mod timing;
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -322,12 +323,7 @@ fn main() {
         );
         return;
     }
-    let mut criterion = Criterion::default()
-        .configure_from_args()
-        .without_plots()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(30);
+    let mut criterion = timing::criterion(2, 30);
     time_all(&mut criterion);
     criterion.final_summary();
 }

@@ -14,9 +14,9 @@
 
 mod emitter;
 mod heap;
+mod timing;
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use arcp_proto::endpoint::{ConnId, Endpoint, EndpointConfig, EndpointEvent};
 use arcp_proto::wire::job_event::{Log, kind};
@@ -210,12 +210,7 @@ fn main() {
     if args.iter().any(|arg| arg == "--allocations") {
         return allocations();
     }
-    let mut criterion = Criterion::default()
-        .configure_from_args()
-        .without_plots()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(30);
+    let mut criterion = timing::criterion(2, 30);
     time_all(&mut criterion);
     criterion.final_summary();
 }

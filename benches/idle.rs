@@ -11,10 +11,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod emitter;
+mod timing;
 
-use std::time::Duration;
-
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 use emitter::{Emitter, at, counted_idle, empty_call};
 
 fn main() {
@@ -24,12 +23,7 @@ fn main() {
         let mut emitter = Emitter::buffered(number(place + 1));
         return counted_idle(&mut emitter.session, at(emitter.n), number(place + 2) as u64);
     }
-    let mut criterion = Criterion::default()
-        .configure_from_args()
-        .without_plots()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(30);
+    let mut criterion = timing::criterion(1, 30);
     let mut group = criterion.benchmark_group("idle");
     group.throughput(Throughput::Elements(1));
     for events in [0, 1_000, 100_000] {

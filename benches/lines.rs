@@ -12,10 +12,9 @@
 
 mod frames;
 mod ndjson;
+mod timing;
 
-use std::time::Duration;
-
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 use ndjson::Stream;
 
 fn main() {
@@ -28,12 +27,7 @@ fn main() {
             other => panic!("--once takes no {other}"),
         };
     }
-    let mut criterion = Criterion::default()
-        .configure_from_args()
-        .without_plots()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(30);
+    let mut criterion = timing::criterion(2, 30);
     let mut group = criterion.benchmark_group("lines");
     let throughput = Throughput::ElementsAndBytes { elements: stream.lines() as u64, bytes: stream.bytes() as u64 };
     group.throughput(throughput);

@@ -12,10 +12,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod emitter;
+mod timing;
 
-use std::time::Duration;
-
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 use emitter::{Emitter, Resumption, counted_send};
 
 const EVENTS: u64 = 10_000;
@@ -30,12 +29,7 @@ fn main() {
         }
         return;
     }
-    let mut criterion = Criterion::default()
-        .configure_from_args()
-        .without_plots()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(30);
+    let mut criterion = timing::criterion(2, 30);
     let mut emitter = Emitter::new(true);
     let bytes = EVENTS * emitter.event().len() as u64;
     let mut group = criterion.benchmark_group("replay");
