@@ -8,6 +8,8 @@ mod contract;
 #[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/frames.rs"]
 mod frames;
+#[path = "../../tests/fuzz/late_clock.rs"]
+mod late_clock;
 #[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/limits.rs"]
 mod limits;

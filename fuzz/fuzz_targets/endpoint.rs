@@ -11,6 +11,8 @@ mod frames;
 #[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/grants.rs"]
 mod grants;
+#[path = "../../tests/fuzz/late_clock.rs"]
+mod late_clock;
 #[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/limits.rs"]
 mod limits;

@@ -7,6 +7,8 @@ mod contract;
 mod frames;
 #[path = "../../tests/fuzz/grants.rs"]
 mod grants;
+#[path = "../../tests/fuzz/late_clock.rs"]
+mod late_clock;
 #[allow(dead_code, reason = "only a part of it is needed")]
 #[path = "../../tests/fuzz/limits.rs"]
 mod limits;

@@ -7,13 +7,14 @@ use arcp_proto::wire::{
     Ack, Credentials, Envelope, FrameFault, JobId, JobQuery, JobSubmit, MessageType, PeerInfo, RawJson,
 };
 use arcp_proto::{
-    AckPolicy, Client, ClientConfig, ClientEvent, Farewell, GapPolicy, Instant, Limits, Now, Phase, RequestId,
-    SendError, Session,
+    AckPolicy, Client, ClientConfig, ClientEvent, Farewell, GapPolicy, Limits, Now, Phase, RequestId, SendError,
+    Session,
 };
 use bytes::Bytes;
 
 use crate::contract;
 use crate::frames::{self, Known};
+use crate::late_clock::Scripted;
 use crate::limits::small_limits;
 use crate::script::{self, Args, Step};
 
@@ -89,23 +90,32 @@ pub(crate) fn check(script: &[u8]) {
     world.end();
 }
 
+impl Scripted for World {
+    fn now(&self) -> Now {
+        self.now
+    }
+
+    fn behind(&mut self) -> &mut Duration {
+        &mut self.behind
+    }
+
+    fn act(&mut self, step: Step<'_>, now: Now) {
+        self.perform(step, now);
+    }
+
+    fn transmit_one(&mut self) {
+        self.transmit(1);
+    }
+
+    fn goes_on_as(&self, twin: &World) {
+        contract::same(&self.session, &twin.session, self.now, "a clock went back");
+    }
+}
+
 impl World {
     fn step(&mut self, step: Step<'_>) {
-        if let Step::Deed(b'-', mut args) = step {
-            self.behind = Duration::from_millis(args.number() * args.number() * args.number());
+        if !self.take(step) {
             return;
-        }
-        let behind = std::mem::take(&mut self.behind);
-        if behind.is_zero() {
-            self.act(step, self.now);
-        } else {
-            // A clock that goes back is one that stands still. First it is told how late it is.
-            self.transmit(1);
-            let mut twin = self.clone();
-            twin.act(step, self.now);
-            let mono = Instant::from_duration(self.now.mono.as_duration().saturating_sub(behind));
-            self.act(step, Now::new(mono, self.now.wall));
-            contract::same(&self.session, &twin.session, self.now, "a clock went back");
         }
         if !self.is_lazy {
             self.drain();
@@ -116,7 +126,7 @@ impl World {
         assert!(self.session.last_processed_seq() <= self.session.last_event_seq().max(self.last));
     }
 
-    fn act(&mut self, step: Step<'_>, now: Now) {
+    fn perform(&mut self, step: Step<'_>, now: Now) {
         let session = &mut self.session;
         let (deed, mut args) = match step {
             Step::Frame(frame) => return self.input(now, Bytes::copy_from_slice(frame)),

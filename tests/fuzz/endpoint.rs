@@ -8,12 +8,13 @@ use arcp_proto::wire::{
     Envelope, ErrorCode, FrameFault, JobAccepted, JobEntry, JobError, JobId, JobPage, JobResult, JobStatus,
     MessageType, Principal, RawJson, ResultId, SessionId, WireError,
 };
-use arcp_proto::{Grant, Instant, Now};
+use arcp_proto::{Grant, Now};
 use bytes::Bytes;
 
 use crate::contract;
 use crate::frames::{self, Known, hello};
 use crate::grants::{AGENTS, token};
+use crate::late_clock::Scripted;
 use crate::limits::small_runtime;
 use crate::process::{Link, Process};
 use crate::script::{self, Args, Step};
@@ -80,24 +81,33 @@ struct World {
     tokens: u64,
 }
 
+impl Scripted for World {
+    fn now(&self) -> Now {
+        self.process.now
+    }
+
+    fn behind(&mut self) -> &mut Duration {
+        &mut self.behind
+    }
+
+    fn act(&mut self, step: Step<'_>, now: Now) {
+        self.perform(step, now);
+    }
+
+    fn transmit_one(&mut self) {
+        self.process.transmit(1);
+    }
+
+    fn goes_on_as(&self, twin: &World) {
+        let (one, other) = (self.process.rest(), twin.process.rest());
+        assert_eq!(one, other, "a clock went back");
+    }
+}
+
 impl World {
     fn step(&mut self, step: Step<'_>) {
-        if let Step::Deed(b'-', mut args) = step {
-            self.behind = Duration::from_millis(args.number() * args.number() * args.number());
+        if !self.take(step) {
             return;
-        }
-        let behind = std::mem::take(&mut self.behind);
-        if behind.is_zero() {
-            self.act(step, self.process.now);
-        } else {
-            // A clock that goes back is one that stands still. First it is told how late it is.
-            self.process.transmit(1);
-            let mut twin = self.clone();
-            twin.act(step, self.process.now);
-            let mono = Instant::from_duration(self.process.now.mono.as_duration().saturating_sub(behind));
-            self.act(step, Now::new(mono, self.process.now.wall));
-            let (one, other) = (self.process.rest(), twin.process.rest());
-            assert_eq!(one, other, "a clock went back");
         }
         if !self.process.is_lazy {
             self.process.drain();
@@ -105,7 +115,7 @@ impl World {
         self.process.hold_to_limits();
     }
 
-    fn act(&mut self, step: Step<'_>, now: Now) {
+    fn perform(&mut self, step: Step<'_>, now: Now) {
         let (deed, mut args) = match step {
             Step::Frame(frame) => return self.input(now, Bytes::copy_from_slice(frame)),
             Step::Deed(deed, args) => (deed, args),

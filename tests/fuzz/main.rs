@@ -14,6 +14,7 @@ mod endpoint;
 mod frames;
 mod grants;
 mod inputs;
+mod late_clock;
 mod limits;
 mod lines;
 mod messages;
