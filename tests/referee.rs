@@ -1038,6 +1038,20 @@ fn d26_back_pressure_is_said_once() {
 }
 
 #[test]
+fn d26_an_ack_that_crosses_the_signal_is_a_reason_for_the_next() {
+    for (millis, expected) in [(250, vec![]), (251, vec![(R, Rule::PressureRepeated)])] {
+        let mut play = Play::with_job();
+        play.event(1);
+        play.c("session.ack", r#"{"last_processed_seq":1}"#);
+        play.wait(millis);
+        // Said before the ack arrived; then that freed half the window, and it filled again.
+        play.event_of("status", 2, r#"{"phase":"back_pressure"}"#);
+        play.event_of("status", 3, r#"{"phase":"back_pressure"}"#);
+        play.ends(&expected);
+    }
+}
+
+#[test]
 fn d26_a_resume_brings_a_signal_from_before_it_and_may_signal_again() {
     let mut play = Play::with_job();
     play.eof(R);
@@ -1059,6 +1073,18 @@ fn s6_6_lists() {
     play.c("session.list_jobs", r#"{"limit":0}"#);
     play.c("session.list_jobs", r#"{"filter":{"status":"running"}}"#);
     play.ends(&[(C, Rule::RequestShape), (C, Rule::RequestShape)]);
+}
+
+#[test]
+fn d12_what_crosses_the_clients_departure_may_answer_what_is_forgotten() {
+    let mut play = Play::attached();
+    let first = play.c("session.list_jobs", "{}");
+    let second = play.c("session.list_jobs", "{}");
+    play.r("session.jobs", &format!(r#"{{"request_id":"{second}","jobs":[],"next_cursor":null}}"#));
+    // The first was overtaken: by now it counts as one that is not answered.
+    play.eof(C);
+    play.r("session.jobs", &format!(r#"{{"request_id":"{first}","jobs":[],"next_cursor":null}}"#));
+    play.ends(&[(C, Rule::NoBye), (R, Rule::Unanswered)]);
 }
 
 #[test]

@@ -125,8 +125,9 @@ impl Referee {
         let mut verdict = Verdict::default();
         let mut superseded = None;
         if let Some(connection) = self.connections.get_mut(&conn) {
-            let mut sight = Sight { conn, connection, registry: &mut self.registry, charges: &mut charges };
-            superseded = sight.frame(from, at, frame, self.tolerance, &mut verdict);
+            let tolerance = self.tolerance;
+            let mut sight = Sight { conn, connection, registry: &mut self.registry, charges: &mut charges, tolerance };
+            superseded = sight.frame(from, at, frame, &mut verdict);
         }
         if let Some(old) = superseded.and_then(|old| self.connections.get_mut(&old)) {
             // Where the runtime had given the old transport up before, it has said so, and there is nobody to supersede.

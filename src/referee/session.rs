@@ -40,7 +40,8 @@ pub(super) struct Session {
     partial: bool,
     pub(super) sequence: Sequence,
     acked: u64,
-    /// Back-pressure was signalled and nothing was acked since.
+    acked_at: Option<Instant>,
+    /// Back-pressure was signalled and nothing was acked since, nor so shortly before that it could have crossed the signal.
     pressed: bool,
     /// The first signal of this attachment may be from before it.
     may_be_late: bool,
@@ -69,6 +70,7 @@ impl Session {
             partial: false,
             sequence: Sequence::new(),
             acked: 0,
+            acked_at: None,
             pressed: false,
             may_be_late: false,
             client_ids: Memory::new(MAX_IDS),
@@ -169,7 +171,10 @@ impl Session {
             self.requests.push(request(frame, message, now, self.attachment));
         }
         match message {
-            MessageType::SessionAck => self.ack(charges, frame),
+            MessageType::SessionAck => {
+                self.acked_at = Some(now);
+                self.ack(charges, frame);
+            }
             MessageType::JobSubscribe => {
                 if let Some(job) = frame.job_id().map(|id| Print::of(&id)) {
                     self.jobs.entry(job, Job::default).map(Job::retold);
@@ -199,6 +204,7 @@ impl Session {
         connection: &mut Connection,
         frame: &Frame<'_>,
         print: Print,
+        tolerance: Duration,
     ) -> Seen {
         let Some(message) = frame.message else { return Seen::First };
         if let Some(code) = connection.unnamed_error.take() {
@@ -211,26 +217,35 @@ impl Session {
         }
         self.gate(charges, Side::Runtime, message, frame);
         match message {
-            MessageType::SessionJobs => self.jobs(charges, frame),
+            MessageType::SessionJobs => self.jobs(charges, connection, frame),
             MessageType::SessionError => self.error(charges, connection, frame),
-            MessageType::JobAccepted => self.accepted(charges, frame),
+            MessageType::JobAccepted => self.accepted(charges, connection, frame),
             MessageType::JobSubscribed => {
-                self.answer(charges, frame, MessageType::JobSubscribe, Rule::SubscribedUnasked);
+                self.answer(charges, connection, frame, MessageType::JobSubscribe, Rule::SubscribedUnasked);
                 if let Some(job) = frame.job_id().map(|id| Print::of(&id)) {
                     self.jobs.entry(job, Job::default);
                 }
             }
             MessageType::JobCancelled => {
-                self.answer(charges, frame, MessageType::JobCancel, Rule::CancelledUnasked);
+                self.answer(charges, connection, frame, MessageType::JobCancel, Rule::CancelledUnasked);
             }
-            MessageType::JobEvent | MessageType::JobResult => self.job(charges, message, frame),
+            MessageType::JobEvent => {
+                self.pressure(charges, connection.now, frame, tolerance);
+                self.job(charges, message, frame);
+            }
+            MessageType::JobResult => self.job(charges, message, frame),
             MessageType::JobError => self.job_error(charges, frame),
             _ => {}
         }
         Seen::First
     }
 
-    fn jobs(&mut self, charges: &mut Charges, frame: &Frame<'_>) {
+    /// Otherwise an answer may be to one that was forgotten: the runtime may not know yet that its client has left.
+    const fn knows_all_requests(&self, connection: &Connection) -> bool {
+        !self.requests.ambiguous && !self.partial && connection.client.eof.is_none()
+    }
+
+    fn jobs(&mut self, charges: &mut Charges, connection: &Connection, frame: &Frame<'_>) {
         let side = Side::Runtime;
         let Some(id) = frame.payload.word("request_id").map(|id| Print::of(&id)) else {
             // Its shape is charged already; it answers the oldest list.
@@ -239,7 +254,7 @@ impl Session {
         };
         let is_list = |request: &Request| request.id == Some(id) && request.message == MessageType::SessionListJobs;
         if !self.requests.any(is_list) {
-            if !self.requests.ambiguous && !self.partial {
+            if self.knows_all_requests(connection) {
                 charges.bring(side, Rule::JobsUnasked, "");
             }
             return;
@@ -298,7 +313,7 @@ impl Session {
         }
     }
 
-    fn accepted(&mut self, charges: &mut Charges, frame: &Frame<'_>) {
+    fn accepted(&mut self, charges: &mut Charges, connection: &Connection, frame: &Frame<'_>) {
         let payload = &frame.payload;
         let is_submit = |request: &Request| request.message == MessageType::JobSubmit;
         let child = payload.has("parent_job_id") || payload.has("delegate_id");
@@ -311,7 +326,7 @@ impl Session {
             None => self.requests.oldest(is_submit),
         };
         let known = id.is_some_and(|id| self.client_ids.contains(&id) || self.client_ids.is_full());
-        if !(submit.is_some() || child || known || self.requests.ambiguous || self.partial) {
+        if !(submit.is_some() || child || known) && self.knows_all_requests(connection) {
             charges.bring(Side::Runtime, Rule::AcceptedUnasked, "");
         }
         if let Some((key, asked)) = submit.and_then(|submit| submit.key).filter(|_| certain) {
@@ -332,26 +347,39 @@ impl Session {
     }
 
     /// A `job.subscribed` or `job.cancelled` answers an open request, or is `unasked`.
-    fn answer(&mut self, charges: &mut Charges, frame: &Frame<'_>, asked: MessageType, unasked: Rule) {
+    fn answer(
+        &mut self,
+        charges: &mut Charges,
+        connection: &Connection,
+        frame: &Frame<'_>,
+        asked: MessageType,
+        unasked: Rule,
+    ) {
         let job = frame.job_id().map(|id| Print::of(&id));
         let found = match frame.payload.word("request_id").map(|id| Print::of(&id)) {
             Some(id) => self.requests.by_id(id),
             None => self.requests.oldest(|request| request.message == asked && (job.is_none() || request.job == job)),
         };
-        if found.is_none() && !self.requests.ambiguous && !self.partial {
+        if found.is_none() && self.knows_all_requests(connection) {
             charges.bring(Side::Runtime, unasked, "");
         }
     }
 
+    /// A status of back-pressure (D26).
+    fn pressure(&mut self, charges: &mut Charges, now: Instant, frame: &Frame<'_>, tolerance: Duration) {
+        if frame.payload.object("body").and_then(|body| body.text("phase")).as_deref() != Some("back_pressure") {
+            return;
+        }
+        // A resume resets the signal, and brings the one before that had not been sent.
+        if self.pressed && !core::mem::take(&mut self.may_be_late) {
+            charges.bring(Side::Runtime, Rule::PressureRepeated, "");
+        }
+        let crosses_an_ack = self.acked_at.is_some_and(|at| now - at <= tolerance);
+        self.pressed = !crosses_an_ack;
+    }
+
     fn job(&mut self, charges: &mut Charges, message: MessageType, frame: &Frame<'_>) {
         let side = Side::Runtime;
-        if frame.payload.object("body").and_then(|body| body.text("phase")).as_deref() == Some("back_pressure") {
-            // A resume resets the signal, and brings the one before that had not been sent (D26).
-            if self.pressed && !core::mem::take(&mut self.may_be_late) {
-                charges.bring(side, Rule::PressureRepeated, "");
-            }
-            self.pressed = true;
-        }
         let Some(job) = frame.job_id().map(|id| Print::of(&id)) else { return };
         if !self.jobs.contains(&job) && !self.partial && self.attachment == 1 && !self.jobs.is_full() {
             charges.bring(side, Rule::JobUnknown, message.name());

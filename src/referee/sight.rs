@@ -23,19 +23,14 @@ pub(super) struct Sight<'r> {
     pub(super) connection: &'r mut Connection,
     pub(super) registry: &'r mut Registry,
     pub(super) charges: &'r mut Charges,
+    /// How late or early a frame may be told.
+    pub(super) tolerance: Duration,
 }
 
 impl Sight<'_> {
     /// Judges the frame. Gives the transport that it supersedes.
-    pub(super) fn frame(
-        &mut self,
-        from: Side,
-        at: Instant,
-        bytes: Bytes,
-        tolerance: Duration,
-        verdict: &mut Verdict,
-    ) -> Option<u64> {
-        self.connection.tick(self.charges, at, tolerance);
+    pub(super) fn frame(&mut self, from: Side, at: Instant, bytes: Bytes, verdict: &mut Verdict) -> Option<u64> {
+        self.connection.tick(self.charges, at, self.tolerance);
         let now = self.connection.now;
         self.connection.party(from).pulse.frame(now);
         frame::bytes(self.charges, from, &bytes);
@@ -249,7 +244,7 @@ impl Sight<'_> {
                 session.take_from_client(self.charges, self.connection.now, frame);
                 Seen::First
             }
-            Side::Runtime => session.take_from_runtime(self.charges, self.connection, frame, print),
+            Side::Runtime => session.take_from_runtime(self.charges, self.connection, frame, print, self.tolerance),
         }
     }
 

@@ -47,11 +47,12 @@ impl World {
         match verdict {
             Ok(admitted) => {
                 let id = admitted.session;
+                let peer = self.links[link].peer.unwrap_or(usize::MAX);
                 if self.model.adopters.get(&id).is_some_and(|adopter| *adopter != idx) {
                     // It believes to have what another has by now, and goes on as that one does: same numbers, same ids.
                     // To the referee, who knows of no processes, the two are one.
                     self.judge(link, |referee, conn, at| referee.close(conn, at));
-                    self.links[link].is_judged = false;
+                    self.look_away(link);
                 }
                 let (presented, last) = self.links[link].claim.clone().unwrap_or_default();
                 if admitted.resumed {
@@ -59,14 +60,16 @@ impl World {
                         expected.as_ref().is_some_and(|(of, may)| *of == Some(id.clone()) && *may != Some(false));
                     assert!(is_expected, "{id} was resumed by {presented} from {last}: {expected:?}");
                 }
-                let peer = self.links[link].peer.unwrap_or(usize::MAX);
                 let hosted =
                     self.model.hosted.entry((idx, id.clone())).or_insert_with(|| Hosted::new(peer, Vec::new(), 0));
                 if peer != usize::MAX {
                     hosted.peer = peer;
                     self.model.owners.insert(id.clone(), peer);
                     // An attempt that it had given up is taken after all, after the one that it is on.
-                    self.peers[peer].may_be_sent_away |= self.peers[peer].link != Some(link);
+                    let of = &mut self.peers[peer];
+                    of.may_be_sent_away |= of.link != Some(link);
+                    of.was_overtaken |= of.admitted > Some(link);
+                    of.admitted = of.admitted.max(Some(link));
                 } else if let Some(of) = self.peers.get_mut(hosted.peer) {
                     // Somebody with a token of its that is good again, or not known to be old here.
                     of.may_be_sent_away = true;

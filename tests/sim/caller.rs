@@ -71,7 +71,7 @@ impl World {
     pub(crate) fn save(&mut self, idx: usize) {
         let peer = &mut self.peers[idx];
         if peer.session.session_id().is_some() {
-            peer.snapshot = Some(peer.session.snapshot());
+            (peer.snapshot, peer.is_unstored) = (Some(peer.session.snapshot()), false);
         }
     }
 
@@ -123,6 +123,7 @@ impl World {
         let local = peer.clock.at(now);
         peer.session = Session::<Client>::restore(local, Arc::clone(&peer.config), snapshot).expect("it is restored");
         assert_eq!(peer.session.phase(), Phase::Detached);
+        peer.lived_twice |= std::mem::replace(&mut peer.is_unstored, true);
         peer.went_back |= last < had || token.as_ref() != peer.session.resume_token();
         (peer.phase, peer.lost_at, peer.is_restored) = (Phase::Detached, Some(now), true);
         (peer.told_attached, peer.closed_at) = (false, None);

@@ -262,7 +262,7 @@ impl World {
             None => link.send(now, false, frame),
             Some(Tamper::Drop) => {
                 link.tamper = None;
-                peer.into_iter().for_each(|peer| self.peers[peer].dropped = seq);
+                peer.into_iter().for_each(|peer| self.peers[peer].dropped.extend(seq));
             }
             Some(Tamper::Repeat) => {
                 link.tamper = None;

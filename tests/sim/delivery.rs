@@ -104,12 +104,12 @@ impl World {
         }
     }
 
-    /// The last event of all was dropped: only what comes behind it would show that.
-    fn is_hidden(&self, idx: usize) -> bool {
+    /// The last events of all were dropped: only what comes behind them would show that.
+    pub(crate) fn is_hidden(&self, idx: usize) -> bool {
         let peer = &self.peers[idx];
         let hosted = self.model.hosted.iter().filter(|((_, id), _)| Some(id) == peer.session.session_id());
-        let last = hosted.map(|(_, hosted)| hosted.transmitted).max();
-        peer.dropped == Some(peer.last + 1) && last <= peer.dropped
+        let last = hosted.map(|(_, hosted)| hosted.transmitted).max().unwrap_or_default();
+        last > peer.last && (peer.last + 1..=last).all(|seq| peer.dropped.contains(&seq))
     }
 
     /// Whether it has all that it has to have; what is missing, if not.

@@ -179,7 +179,7 @@ impl World {
             let Some(peer) = self.peers.get(hosted.peer) else { continue };
             let link = &self.links[link];
             let is_healthy = !link.up.is_dead && !link.down.is_dead && peer.session.phase() == Phase::Open;
-            if !is_healthy || link.writable_at > now {
+            if !is_healthy || link.writable_at > now || self.is_hidden(hosted.peer) {
                 continue;
             }
             let troubled = peer.troubled_until.max(self.nodes[*node].troubled_until);

@@ -58,6 +58,14 @@ impl World {
         self.judge(idx, |referee, conn, at| referee.eof(conn, side, at));
     }
 
+    /// The referee sees no more of a link, though it goes on.
+    pub(crate) fn look_away(&mut self, idx: usize) {
+        self.links[idx].is_judged = false;
+        if let Some(peer) = self.links[idx].peer {
+            self.peers[peer].is_half_seen = true;
+        }
+    }
+
     pub(crate) fn judge(&mut self, idx: usize, look: impl FnOnce(&mut Referee, u64, Instant) -> Vec<Finding>) {
         if let Some(referee) = self.referee.as_mut().filter(|_| self.links[idx].is_judged) {
             let findings = look(referee, idx as u64, Instant::from_millis(self.now));
@@ -70,9 +78,15 @@ impl World {
             let link = self.links.get(finding.conn as usize);
             let is_excused = link.is_some_and(|link| match finding.side {
                 Side::Client => {
-                    let goes_back = link.peer.is_some_and(|peer| self.peers[peer].went_back);
-                    link.client_is_excused && !CLIENT_ALWAYS.contains(&finding.rule)
-                        || goes_back && matches!(finding.rule, Rule::AckBackwards | Rule::StaleToken)
+                    let peer = link.peer.map(|peer| &self.peers[peer]);
+                    let may = match finding.rule {
+                        Rule::AckBackwards => peer.is_some_and(|peer| peer.went_back),
+                        Rule::StaleToken => peer.is_some_and(|peer| peer.went_back || peer.was_overtaken),
+                        Rule::MessageIdRepeated => peer.is_some_and(|peer| peer.lived_twice),
+                        Rule::ResumeBeyond | Rule::AckBeyond => peer.is_some_and(|peer| peer.is_half_seen),
+                        _ => false,
+                    };
+                    may || link.client_is_excused && !CLIENT_ALWAYS.contains(&finding.rule)
                 }
                 Side::Runtime => {
                     let is_slow = link.runtime_is_excused && TIMING.contains(&finding.rule);

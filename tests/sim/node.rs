@@ -188,7 +188,9 @@ impl World {
             // One that could not be written in time looks like a takeover of what has taken over from it meanwhile.
             let session = &self.links[link].session;
             let is_over = self.links[link + 1..].iter().any(|newer| newer.has_welcome && newer.session == *session);
-            self.links[link].is_judged &= !(self.links[link].was_unwritable && is_over);
+            if self.links[link].was_unwritable && is_over {
+                self.look_away(link);
+            }
         }
         if let Some(seq) = envelope.event_seq() {
             self.runtime_sends_event(node, link, seq, frame);

@@ -57,10 +57,20 @@ pub(crate) struct Peer {
     /// The session may be ended by the runtime.
     pub(crate) may_be_sent_away: bool,
     pub(crate) tampered: bool,
-    /// The last event of its that was dropped.
-    pub(crate) dropped: Option<u64>,
+    /// Events of its that were dropped.
+    pub(crate) dropped: BTreeSet<u64>,
     /// It was restored of a snapshot older than what it had said.
     pub(crate) went_back: bool,
+    /// It was restored of its snapshot, and has not stored another since.
+    pub(crate) is_unstored: bool,
+    /// It was so twice of one.
+    pub(crate) lived_twice: bool,
+    /// The youngest link on which it was let in.
+    pub(crate) admitted: Option<usize>,
+    /// An older attempt of its was let in after a younger one, and has rotated the token that it has.
+    pub(crate) was_overtaken: bool,
+    /// The referee has not seen all that it was sent.
+    pub(crate) is_half_seen: bool,
     /// Events were reported as lost to it. Not which: a liar takes away 2^53 of them.
     pub(crate) has_holes: bool,
     /// The most that it ever processed, in all its lives.
@@ -109,8 +119,13 @@ impl Peer {
             close_called: false,
             may_be_sent_away: false,
             tampered: false,
-            dropped: None,
+            dropped: BTreeSet::new(),
             went_back: false,
+            is_unstored: false,
+            lived_twice: false,
+            admitted: None,
+            was_overtaken: false,
+            is_half_seen: false,
             has_holes: false,
             processed: 0,
             follows: BTreeMap::new(),
@@ -298,7 +313,13 @@ impl World {
                 self.dial(idx, node);
             }
             Err(arcp_proto::ResumeError::NotDetached(_) | arcp_proto::ResumeError::Closed) => self.look_at_peer(idx),
-            Err(arcp_proto::ResumeError::EventsPending) => peer.retry_at = Some(now + 500),
+            Err(arcp_proto::ResumeError::EventsPending) => {
+                peer.retry_at = Some(now + 500);
+                // One that polls nothing while it is detached does so now.
+                while let Some(event) = self.peers[idx].session.poll_event() {
+                    self.client_is_told(idx, event);
+                }
+            }
             // Of a welcome that somebody else has put into its runtime's mouth.
             Err(arcp_proto::ResumeError::NoToken) if is_harmed => peer.session.close(local, "connects anew"),
             Err(error) => panic!("client {idx} cannot resume: {error}"),

@@ -62,13 +62,15 @@ impl World {
 
     fn what_lacks_anybody(&self) -> Option<String> {
         let lacks = (0..self.peers.len()).find_map(|idx| self.what_lacks(idx));
-        // Whoever is gone for good holds a job up until its window is over.
+        // Whoever is gone for good, or began anew without a snapshot, holds a job up until its window is over.
         // And a process that does not know yet that another has its session waits for it.
         let has_client = |node: usize, job: &JobId| {
-            let peer = self.model.jobs.get(job).and_then(|job| self.peers.get(job.peer));
+            let Some(job) = self.model.jobs.get(job).filter(|job| !self.is_harmed(job.peer)) else { return false };
             let is_here = |link: usize| self.links[link].node == node;
-            let is_harmed = self.model.jobs.get(job).is_none_or(|job| self.is_harmed(job.peer));
-            peer.is_some_and(|peer| !is_harmed && peer.closed_at.is_none() && peer.link.is_some_and(is_here))
+            self.peers.get(job.peer).is_some_and(|peer| {
+                let is_theirs = peer.session.session_id() == Some(&job.owner);
+                is_theirs && peer.closed_at.is_none() && peer.link.is_some_and(is_here) && !self.is_hidden(job.peer)
+            })
         };
         let is_busy = |node: &usize| {
             let of = &self.nodes[*node];

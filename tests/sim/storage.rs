@@ -94,7 +94,7 @@ impl World {
             let of = &self.links[link];
             if of.node != idx && of.session.as_ref() == Some(id) && !of.has_welcome {
                 self.judge(link, |referee, conn, at| referee.close(conn, at));
-                self.links[link].is_judged = false;
+                self.look_away(link);
             }
         }
         if self.plan.endpoint.durability == Durability::Batched {

@@ -93,7 +93,9 @@ impl Session<Client> {
     /// is processing.
     ///
     /// Store one after each `Connected` and `Resumed`: the welcome brought another token, and the one before is soon
-    /// retired. With a runtime that does not rotate its tokens, do so also after each restore, or ids of messages repeat (D3).
+    /// retired. Store one after each restore, too, before [`resume`](Session::<Client>::resume): whoever dies again before
+    /// that and is restored of the same snapshot writes the same ids again (D3). At a runtime that rotates its
+    /// tokens that is the hello's id, and no more; at one that does not, a submit can be taken for an earlier one.
     ///
     /// *Not in it*: open requests (they fail with the transport, and what became of a submit is told by repeating it with
     /// its idempotency key), events that wait to be polled and have no place in the sequence, renewed credentials.
