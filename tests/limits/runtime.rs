@@ -3,11 +3,14 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arcp_proto::wire::{PeerInfo, Principal, ResumeToken, SessionId};
-use arcp_proto::{FeatureSet, Grant, Instant, Limits, Now, Opening, Runtime, RuntimeConfig, Session, Timestamp};
+use arcp_proto::wire::{JobId, PeerInfo, Principal, ResumeToken, SessionId};
+use arcp_proto::{
+    FeatureSet, Grant, Instant, Limits, Now, Opening, Runtime, RuntimeConfig, SendError, Session, Timestamp,
+};
 use serde_json::json;
 
 use crate::gate::{BESIDE, Bounds, KIB, MIB, hold};
+use crate::heap;
 use crate::meter::{Meter, frame};
 use crate::shape::{long, message, nested, wide};
 
@@ -258,4 +261,16 @@ fn d39_malformed_frames() {
     unattended(violations(), "64 violations", "malformed frames", 2_000, broken);
     let wrong = |n| frame(format!(r#"{{"id":"m{n}","type":"session.ping","session_id":"sess_2"}}"#));
     unread(violations(), "64 violations", "another's session id", 2_000, wrong);
+}
+
+/// What is refused has been written already, and its memory is not kept for the next (D19).
+#[test]
+fn d19_an_event_that_is_refused_keeps_no_memory() {
+    let mut session = serving();
+    let body = json!({"level": "info", "message": "x".repeat(2 * MIB)});
+    let before = heap::bytes();
+    let refused = session.send_event(start(), &JobId::from("job_1"), "log", &body);
+    assert!(matches!(refused, Err(SendError::TooLarge { .. })), "{refused:?}");
+    let kept = heap::bytes() - before;
+    assert!(kept <= 64 * KIB, "{kept} bytes");
 }
