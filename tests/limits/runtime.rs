@@ -274,3 +274,20 @@ fn d19_an_event_that_is_refused_keeps_no_memory() {
     let kept = heap::bytes() - before;
     assert!(kept <= 64 * KIB, "{kept} bytes");
 }
+
+/// Nor is the room that many events took, once they are acknowledged (A9, D19).
+#[test]
+fn a9_a_window_that_was_full_and_is_acknowledged_keeps_no_memory() {
+    let mut session = serving();
+    let before = heap::bytes();
+    for n in 0..5_000 {
+        session.send_event(start(), &JobId::from("job_1"), "log", &json!({"level": "info", "n": n})).unwrap();
+        while session.poll_transmit(start()).is_some() {}
+    }
+    let last = session.last_event_seq();
+    session.handle_input(start(), message("session.ack", 1, &format!(r#"{{"last_processed_seq":{last}}}"#)));
+    while session.poll_event().is_some() {}
+    assert_eq!(session.replay_len(), (0, 0));
+    let kept = heap::bytes().saturating_sub(before);
+    assert!(kept <= 24 * KIB, "{kept} bytes");
+}
