@@ -65,8 +65,9 @@ const BOM: [u8; 3] = *b"\xef\xbb\xbf";
 /// byte order mark at the very start. What is in a line is not looked at.
 ///
 /// Feed it with [`push`](LineDecoder::push), then take lines until [`next_line`](LineDecoder::next_line) returns
-/// `None`. A decoder that is emptied after each chunk never holds more than the limit (and a CR) and that chunk, and it looks
-/// at each byte once, whatever the chunks' size.
+/// `None`. A decoder that is emptied after each chunk never holds more than the limit (and a CR), half as much again while
+/// that grows, and that chunk; and it looks at each byte once, whatever the chunks' size. Bytes of a line that is not whole are
+/// a sign of life: [`has_partial_line`](LineDecoder::has_partial_line).
 ///
 /// A line that makes up a quarter or more of one chunk is a slice of it: no copy, but the chunk's memory is kept while
 /// the line is. Others are put together in memory of their own: a small line that somebody keeps must not keep a

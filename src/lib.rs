@@ -15,8 +15,9 @@
 //! 3. *Sleeping is safe*: a driver that sleeps exactly until `poll_timeout()` misses nothing.
 //! 4. *Deadlines move*: after `handle_timeout(now)`, `poll_timeout()` is `None` or later than `now`.
 //!
-//! No order of calls is wrong. Inputs never fail and are legal at any time; polling too often costs nothing and does
-//! nothing.
+//! Every call is safe in any phase: inputs never fail, an `Err` has changed nothing, and polling too often costs nothing and
+//! does nothing. What a driver has to keep apart is transports: what comes of an old one is not fed in once there is a new
+//! one ([`Session::attachment`]).
 //!
 //! # The loop
 //!
@@ -75,20 +76,62 @@
 //! }
 //! ```
 //!
+//! `attend` calls [`mark_processed`](Session::mark_processed) with the [`seq`](ClientEvent::seq) of each event that it has dealt
+//! with: without that the runtime's window fills, and it stops ([`AckPolicy::OnPoll`] does it by itself). A driver that reads from a
+//! socket reads on only while [`wants_input`](Session::wants_input) says so, and tells bytes of a message that is not whole yet
+//! by [`handle_activity`](Session::handle_activity): a long one is a sign of life, too.
+//!
+//! A client that has lost its transport opens another and resumes as soon as that stands, for the welcome has to come within
+//! [`ClientConfig::handshake_timeout`] of the call. Until it stands, the session has deadlines, as its resume window. A byte stream
+//! gets a [`LineDecoder`](framing::LineDecoder) of its own each time:
+//!
+#![cfg_attr(feature = "std", doc = "```")]
+#![cfg_attr(not(feature = "std"), doc = "```ignore")]
+//! use std::error::Error;
+//! use std::io;
+//! use std::net::TcpStream;
+//! use std::time::Duration;
+//!
+//! use arcp_proto::{Client, Clock, Phase, Session};
+//!
+//! fn come_back(
+//!     session: &mut Session<Client>,
+//!     clock: &Clock,
+//!     mut connect: impl FnMut() -> io::Result<TcpStream>,
+//!     mut drive: impl FnMut(&mut Session<Client>, TcpStream) -> io::Result<()>,
+//! ) -> Result<(), Box<dyn Error>> {
+//!     while session.phase() == Phase::Detached {
+//!         match connect() {
+//!             Ok(transport) => {
+//!                 session.resume(clock.now())?;
+//!                 if drive(session, transport).is_err() {
+//!                     session.handle_disconnect(clock.now());
+//!                 }
+//!             }
+//!             Err(_) => {
+//!                 std::thread::sleep(Duration::from_secs(1));
+//!                 session.handle_timeout(clock.now());
+//!             }
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! A runtime has many sessions, and an [`endpoint`] for them. Whoever does without drives each of its sessions in the same
 //! way, and has a few things more to see to:
 //!
 //! - The first message of a transport goes to [`Opening::parse`], within a time of the driver's (10 s). What it gives is
-//!   accepted, resumed or refused; until then nothing more is read. A refusal is sent, then the transport closed.
+//!   accepted, resumed or refused; until then nothing more is read, or it is held and fed in behind the verdict. A refusal is sent, then the transport closed.
 //! - A call from elsewhere, such as `send_event` by a job, gives messages to send and may move the deadline: it wakes the
 //!   driver that waits.
 //! - `Detached` and `Closed` that did not come from `handle_disconnect`: drain `poll_transmit` once more, then close the
 //!   transport. A detached session still has deadlines, and needs its `handle_timeout`.
-//! - After a [`Session::resume`] the session speaks to the new transport. [`Takeover::farewell`] goes to the old one, which
+//! - After a [`resume`](Session#method.resume-1) the session speaks to the new transport. [`Takeover::farewell`] goes to the old one, which
 //!   is then closed, and whatever still comes from it, its end included, is dropped: [`Session::attachment`] tells
 //!   the two apart.
-//! - What must outlive the process is [stored](Session::<Runtime>::snapshot) before it is sent: each event, and a header before
-//!   each welcome. A client has [its own](Session::<Client>::snapshot).
+//! - What must outlive the process is [stored](Session#method.snapshot-1) before it is sent: each event, and a header before
+//!   each welcome. A client has [its own](Session#method.snapshot).
 //!
 //! # Words
 //!
@@ -108,14 +151,14 @@
 //!
 //! # Features
 //!
-//! `std` (default): [`Clock`], which reads the operating system's clocks, and [`Secrets`], which draws resume
+//! `std` (default): `Clock`, which reads the operating system's clocks, and `Secrets`, which draws resume
 //! tokens and session ids from its entropy. Without it the crate needs `alloc` alone.
 //!
 //! `model`: `Session::digest`, by which the model checker in the repository knows a state again. It is no part of the
 //! stable interface, and nothing else needs it.
 //!
 //! Numbers in these docs: `§…` is a section of the [draft]; `A…` and `D…` are the requirements and decisions that
-//! this crate was built to, listed in the repository's `docs/decisions.md`.
+//! this crate was built to, listed in [`decisions`].
 //!
 //! [draft]: https://github.com/agentruntimecontrolprotocol/spec
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -125,6 +168,10 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod clock;
+/// The requirements and decisions by their numbers, as in the repository.
+#[cfg(doc)]
+#[doc = include_str!("../docs/decisions.md")]
+pub mod decisions {}
 mod digits;
 pub mod endpoint;
 mod feature;

@@ -1,4 +1,4 @@
-//! Which features a message uses (§6.2, §C of the decisions).
+//! Which features a message uses (§6.2).
 
 use alloc::vec::Vec;
 

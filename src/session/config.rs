@@ -17,7 +17,8 @@ use crate::wire::{AgentInfo, Credentials, PeerInfo, Principal, ResumeToken, Sess
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest frame that is taken or sent, in bytes. 1 MiB: what the strictest known peer reads (D39).
+    /// The longest frame that is taken or sent, in bytes. 1 MiB: what the strictest known peer reads (D39). Our own hello and welcome
+    /// are sent whatever their length: it is the configuration's, and a peer takes a first frame of 64 KiB.
     pub max_frame: usize,
     /// The longest first frame of a transport, in bytes. 64 KiB: it comes from somebody unknown (D9).
     pub opening_frame: usize,
@@ -134,7 +135,7 @@ pub struct ClientConfig {
     pub ack_delay: Duration,
     /// How many events it waits for at most. 500 (D25).
     pub ack_batch: u64,
-    /// After how many polled and unmarked events `Lagging` is told. 500.
+    /// After how many polled and unmarked events `Lagging` is told. 500. A runtime whose window is smaller stops before.
     pub lagging_after: u64,
     /// What to do about a hole in the sequence.
     pub gap_policy: GapPolicy,
@@ -244,7 +245,8 @@ pub struct RuntimeConfig {
     pub replay_bytes: usize,
     /// What happens to an event that does not fit.
     pub overflow: Overflow,
-    /// How many events may be unacknowledged before back-pressure is signalled. 1000 (D26).
+    /// How many events may be unacknowledged before back-pressure is signalled. 1000 (D26). A window of no more than that is full,
+    /// and the sender `Blocked`, before there is a signal.
     pub back_pressure_threshold: u64,
     /// How long a close waits for the events before it to be sent. 5 s (D27).
     pub close_timeout: Duration,

@@ -180,7 +180,7 @@ pub enum ProtocolError {
         /// What is wrong with it.
         detail: String,
     },
-    /// A request without the `id` by which its answer would be found (§B).
+    /// A request without the `id` by which its answer would be found (D12).
     #[error("a `{0}` without an `id`")]
     MissingId(MessageType),
     /// A feature that was not agreed on (A5, D23, D24, D33).
@@ -298,7 +298,9 @@ pub enum DetachReason {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// Client: `close` was called.
+    /// Client: `close` was called. Told alike whether the runtime answered, did not do so in time, or the transport was
+    /// lost before (D32): in the last two cases events may not have come, and a [snapshot](crate::ClientSnapshot) that was taken can
+    /// still be resumed.
     #[error("closed as asked for")]
     Requested,
     /// Runtime: `shutdown` was called.

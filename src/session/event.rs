@@ -45,7 +45,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Its place in the session's sequence (§8.3). `None` where a peer ends a job without one.
+    /// Its place in the session's sequence (§8.3). `None` where a peer sends one without.
     #[must_use]
     pub fn seq(&self) -> Option<u64> {
         self.seq
@@ -168,7 +168,7 @@ pub enum ClientEvent {
     },
     /// The runtime broke the protocol; the session goes on.
     Violation(Violation),
-    /// There is no transport now; the session can be resumed.
+    /// There is no transport now; the session can be resumed, if it has a [`resume_token`](crate::Session::resume_token).
     Detached(DetachReason),
     /// The session has ended. The last event, told exactly once.
     Closed(CloseReason),
@@ -250,7 +250,7 @@ pub enum RuntimeEvent {
         /// By how many events.
         lag: u64,
     },
-    /// A message that is none of ours (`x-vendor.…`), handed through (D7).
+    /// A message of a type outside `session.…` and `job.…` (`x-vendor.…`), handed through (D7).
     Vendor(Envelope),
     /// The client broke the protocol; the session goes on.
     Violation(Violation),

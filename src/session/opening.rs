@@ -19,8 +19,8 @@ use crate::wire::{
 /// What a client wants of a new transport. A runtime reads it before there is a session to give the bytes to.
 ///
 /// Nothing is processed before the application has said who the client is: [`Hello::accept`] makes a session of a
-/// hello, [`Session::resume`] takes a resume; both have a `refuse`. All of it is owned and `Send`, so that the verdict
-/// may take its time; until then a driver must not read on. How long a transport may take for its first message is the
+/// hello, [`Session<Runtime>::resume`](Session#method.resume-1) takes a resume; both have a `refuse`. All of it is owned and `Send`, so that the verdict
+/// may take its time; until then a driver does not read on, or holds what it reads and feeds it in behind the verdict. How long a transport may take for its first message is the
 /// driver's to time; the protocol's default is 10 s (D9).
 #[derive(Clone, Debug)]
 pub enum Opening {
@@ -261,6 +261,9 @@ impl Hello {
 
     /// Opens the session: the welcome is ready to be sent (A1, A4). Whoever has held messages that came behind the hello
     /// (D9) feeds them now, before the welcome is polled.
+    ///
+    /// The grant is the application's word, and is not looked at (an [`Endpoint`](crate::endpoint::Endpoint) does): with a session
+    /// id that is empty or longer than 256 bytes no client connects, and with an empty token none can resume.
     #[must_use]
     pub fn accept(self, now: Now, config: Arc<RuntimeConfig>, grant: Grant) -> Session<Runtime> {
         Session::accept(now, config, grant, self.peer, &self.features)

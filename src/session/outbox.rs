@@ -193,10 +193,6 @@ impl Outbox {
         self.lanes.as_ref().is_some_and(|lanes| lanes.has_control())
     }
 
-    pub(super) fn has_farewell(&self) -> bool {
-        self.lanes.as_ref().is_some_and(|lanes| !lanes.farewell.is_empty())
-    }
-
     /// The next control message; of those that are counted, only the first `limit`.
     #[inline]
     pub(super) fn next_control(&mut self, limit: u32) -> Option<Bytes> {

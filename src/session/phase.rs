@@ -5,7 +5,8 @@ use core::fmt;
 /// Where a session stands.
 ///
 /// A client connects, is open, is detached when its transport is lost, resumes, and is open again; a runtime's session
-/// begins open, and the resume itself attaches it again. Every way from one phase to another:
+/// begins open, and the resume itself attaches it again. Every way from one phase to another
+/// (*attached*, and *cut* while closing, are a runtime's alone):
 ///
 /// ```text
 /// connecting ── welcomed ────▶ open

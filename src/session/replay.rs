@@ -167,13 +167,6 @@ impl Window {
         }
     }
 
-    /// Records the next event.
-    fn push(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.unsent_bytes += frame.len();
-        self.events.get_or_insert_default().frames.push_back(frame);
-    }
-
     #[inline]
     fn free_oldest(&mut self) {
         if let Some(frame) = self.events.as_mut().and_then(|events| events.frames.pop_front()) {
@@ -299,7 +292,8 @@ impl Window {
         } else if seq != expected {
             return Err(RestoreError::Hole { expected, found: seq });
         }
-        self.push(frame);
+        self.bytes += frame.len();
+        self.events.get_or_insert_default().frames.push_back(frame);
         Ok(())
     }
 

@@ -35,7 +35,7 @@ pub enum RequestFailure {
     TimedOut,
     /// The transport was lost, or the session ended, before an answer came. Whether a submit was taken is not known:
     /// repeat it with the same `idempotency_key`.
-    #[error("the transport was lost before an answer came")]
+    #[error("no answer came before the transport or the session ended")]
     Disconnected,
 }
 

@@ -199,7 +199,7 @@ impl JobQuery {
     }
 }
 
-/// A job in a page. Never credentials (§C).
+/// A job in a page. Never credentials.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct JobEntry {
     /// The job.

@@ -138,7 +138,7 @@ impl MessageType {
         )
     }
 
-    /// Whether the type belongs to a job: its envelope names one (§B).
+    /// Whether the type belongs to a job: its envelope names one (D34).
     #[must_use]
     pub const fn is_of_job(self) -> bool {
         self as u8 >= MessageType::JobSubmit as u8

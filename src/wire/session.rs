@@ -349,7 +349,7 @@ impl SessionError {
             retryable: code.retryable(),
             message: if error.message.is_empty() { code.as_str().into() } else { error.message },
             code,
-            // An object, or nothing (§C).
+            // An object, or nothing.
             details: error.details.filter(|details| details.text().trim_start().starts_with('{')),
             request_id: request_id.map(String::from),
             reply_to: None,

@@ -3,11 +3,14 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arcp_proto::wire::{PeerInfo, Principal, ResumeToken, SessionId};
-use arcp_proto::{FeatureSet, Grant, Instant, Limits, Now, Opening, Runtime, RuntimeConfig, Session, Timestamp};
+use arcp_proto::wire::{JobId, PeerInfo, Principal, ResumeToken, SessionId};
+use arcp_proto::{
+    FeatureSet, Grant, Instant, Limits, Now, Opening, Runtime, RuntimeConfig, SendError, Session, Timestamp,
+};
 use serde_json::json;
 
 use crate::gate::{BESIDE, Bounds, KIB, MIB, hold};
+use crate::heap;
 use crate::meter::{Meter, frame};
 use crate::shape::{long, message, nested, wide};
 
@@ -258,4 +261,33 @@ fn d39_malformed_frames() {
     unattended(violations(), "64 violations", "malformed frames", 2_000, broken);
     let wrong = |n| frame(format!(r#"{{"id":"m{n}","type":"session.ping","session_id":"sess_2"}}"#));
     unread(violations(), "64 violations", "another's session id", 2_000, wrong);
+}
+
+/// What is refused has been written already, and its memory is not kept for the next (D19).
+#[test]
+fn d19_an_event_that_is_refused_keeps_no_memory() {
+    let mut session = serving();
+    let body = json!({"level": "info", "message": "x".repeat(2 * MIB)});
+    let before = heap::bytes();
+    let refused = session.send_event(start(), &JobId::from("job_1"), "log", &body);
+    assert!(matches!(refused, Err(SendError::TooLarge { .. })), "{refused:?}");
+    let kept = heap::bytes() - before;
+    assert!(kept <= 64 * KIB, "{kept} bytes");
+}
+
+/// Nor is the room that many events took, once they are acknowledged (A9, D19).
+#[test]
+fn a9_a_window_that_was_full_and_is_acknowledged_keeps_no_memory() {
+    let mut session = serving();
+    let before = heap::bytes();
+    for n in 0..5_000 {
+        session.send_event(start(), &JobId::from("job_1"), "log", &json!({"level": "info", "n": n})).unwrap();
+        while session.poll_transmit(start()).is_some() {}
+    }
+    let last = session.last_event_seq();
+    session.handle_input(start(), message("session.ack", 1, &format!(r#"{{"last_processed_seq":{last}}}"#)));
+    while session.poll_event().is_some() {}
+    assert_eq!(session.replay_len(), (0, 0));
+    let kept = heap::bytes().saturating_sub(before);
+    assert!(kept <= 24 * KIB, "{kept} bytes");
 }

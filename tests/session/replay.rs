@@ -463,6 +463,34 @@ fn d19_without_ack_no_more_go_than_must_for_the_bytes() {
 }
 
 #[test]
+fn d19_without_ack_the_bytes_that_are_unsent_are_counted_one_by_one() {
+    let len = frame_len();
+    let mut session = no_ack(bytes(4 * len, Overflow::Block));
+    emit(&mut session, start(), 4);
+    for n in 1..=2 {
+        assert_eq!(transmit(&mut session, start(), 1).len(), 1);
+        assert_eq!(send_of(&mut session, len + 1), Err(SendError::Blocked), "one was sent, and not a byte more");
+        assert_eq!(send_of(&mut session, len), Ok(4 + n));
+        assert_eq!(send_of(&mut session, len), Err(SendError::Blocked));
+    }
+}
+
+#[test]
+fn d19_without_ack_and_detached_what_was_evicted_unsent_takes_no_place() {
+    let len = frame_len();
+    let mut session = no_ack(runtime_config().with_replay(5, 10 * len, Overflow::Block));
+    session.handle_disconnect(start());
+    // A subscriber's events may evict anything: the last of them only the first, which is the longest.
+    for times in [5, 0, 0, 0, 3] {
+        let body = json!({"message": "x".repeat(times * len)});
+        session.send_event_as(Interest::Subscriber, start(), &job(), "log", &body).unwrap();
+    }
+    assert_eq!((session.replay_floor(), session.replay_len().0), (1, 4));
+    assert_eq!(log(&mut session, start(), &job()), Ok(6));
+    assert_eq!(log(&mut session, start(), &job()), Err(SendError::Blocked));
+}
+
+#[test]
 fn d19_without_ack_a_long_stream_never_blocks() {
     let mut session = no_ack(events(4, Overflow::Block));
     for _ in 0..1_000 {

@@ -258,19 +258,19 @@ impl World {
             return;
         }
         let link = &mut self.links[idx];
-        match link.tamper.filter(|_| seq.is_some()) {
-            None => link.send(now, false, frame),
-            Some(Tamper::Drop) => {
+        let Some((tamper, seq)) = link.tamper.zip(seq) else { return link.send(now, false, frame) };
+        match tamper {
+            Tamper::Drop => {
                 link.tamper = None;
-                peer.into_iter().for_each(|peer| self.peers[peer].dropped.extend(seq));
+                peer.into_iter().for_each(|peer| self.peers[peer].dropped.extend([seq]));
             }
-            Some(Tamper::Repeat) => {
+            Tamper::Repeat => {
                 link.tamper = None;
                 link.send(now, false, frame);
                 link.send(now, false, frame);
             }
-            Some(Tamper::Swap) if link.held_back.is_none() => link.held_back = Some(frame.clone()),
-            Some(Tamper::Swap) => {
+            Tamper::Swap if link.held_back.is_none() => link.held_back = Some((seq, frame.clone())),
+            Tamper::Swap => {
                 link.send(now, false, frame);
                 self.transcript.reached(Mark::ReorderRepaired);
                 self.flush_tampered(idx);
@@ -281,7 +281,7 @@ impl World {
     /// What was held back goes.
     pub(crate) fn flush_tampered(&mut self, idx: usize) {
         let (now, link) = (self.now, &mut self.links[idx]);
-        if let Some(frame) = link.held_back.take() {
+        if let Some((_, frame)) = link.held_back.take() {
             link.tamper = None;
             link.send(now, false, &frame);
         }

@@ -104,12 +104,14 @@ impl World {
         }
     }
 
-    /// The last events of all were dropped: only what comes behind them would show that.
+    /// The last events of all were dropped, or are held back to be swapped with the next: only what comes behind them would
+    /// show that.
     pub(crate) fn is_hidden(&self, idx: usize) -> bool {
         let peer = &self.peers[idx];
         let hosted = self.model.hosted.iter().filter(|((_, id), _)| Some(id) == peer.session.session_id());
         let last = hosted.map(|(_, hosted)| hosted.transmitted).max().unwrap_or_default();
-        last > peer.last && (peer.last + 1..=last).all(|seq| peer.dropped.contains(&seq))
+        let held_back = peer.link.and_then(|link| self.links[link].held_back.as_ref()).map(|(seq, _)| *seq);
+        last > peer.last && (peer.last + 1..=last).all(|seq| peer.dropped.contains(&seq) || held_back == Some(seq))
     }
 
     /// Whether it has all that it has to have; what is missing, if not.

@@ -92,7 +92,7 @@ pub(crate) struct Link {
     /// When the client last heard something.
     pub(crate) client_heard_at: Ms,
     pub(crate) tamper: Option<Tamper>,
-    pub(crate) held_back: Option<Bytes>,
+    pub(crate) held_back: Option<(u64, Bytes)>,
     pub(crate) writable_at: Ms,
     latency: Ms,
     jitter: Ms,

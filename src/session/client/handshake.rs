@@ -85,7 +85,7 @@ impl Session<Client> {
             hello.client_name = Some(config.client.name.clone());
             hello.client_version = Some(config.client.version.clone());
         }
-        // A hello names no session on its envelope (§B).
+        // A hello names no session on its envelope.
         let session_id = self.shared.session_id.take();
         let frame = self.shared.frame(MessageType::SessionHello, &hello);
         self.shared.session_id = session_id;

@@ -86,7 +86,8 @@ impl Session<Client> {
 
     /// Ends the session politely (A13): what is processed is acknowledged, `session.bye` goes out, and events are
     /// delivered until the runtime has answered, at most [`ClientConfig::close_timeout`]. Then `Closed`; at once
-    /// where there is no open transport. Jobs go on.
+    /// where there is no open transport, or it is lost. Jobs go on. Whoever must not miss an event that was on its way then
+    /// takes a [`snapshot`](Session#method.snapshot) before, and resumes of it.
     pub fn close(&mut self, now: Now, reason: &str) {
         let now = self.tick(now);
         if self.phase() == Phase::Open && self.shared.phase.step(Step::CloseAsked) {

@@ -95,7 +95,8 @@ impl Session<Runtime> {
 
     /// Takes a new transport for this session (§6.3, D13-D15): the welcome with the next token, then all events after
     /// the attempt's `last_event_seq`, are ready to be sent. Call it once the credentials of the attempt are
-    /// verified, with the principal that they stand for; `next` is a fresh token like [`Grant::resume_token`].
+    /// verified, with the principal that they stand for; `next` is a fresh token like [`Grant::resume_token`],
+    /// which is not looked at, either: an empty one cannot be presented, one that was used before lets older clients in.
     ///
     /// The welcome that brings the next token can be lost on its way. So the token that was presented stays good, too,
     /// until the client is heard after the welcome was handed out; a token before that is retired now. A registry that

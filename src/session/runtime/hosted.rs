@@ -45,12 +45,10 @@ impl Session<Runtime> {
         self.shared.heartbeat.unread(until);
     }
 
-    /// Whether `poll_transmit` would give something.
+    /// Whether `poll_transmit` would give something, of a session that is attached: a detached one's farewell is taken as soon as it
+    /// is detached.
     #[inline]
     pub(crate) fn has_frames(&self) -> bool {
-        if !self.phase().is_attached() {
-            return self.shared.outbox.has_farewell();
-        }
         let outbox = &self.shared.outbox;
         let has_events = outbox.has_opened() && self.role.window.cursor() < self.last_to_send();
         outbox.has_control_within(self.role.hold_control) || has_events

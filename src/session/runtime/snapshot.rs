@@ -23,7 +23,7 @@ use crate::feature::FeatureSet;
 use crate::time::Now;
 use crate::wire::{AgentInfo, Envelope, MessageType, PeerInfo, Principal, SessionId, breaks_lines};
 
-/// What a runtime's session is without its events: see [`Session::<Runtime>::snapshot`](Session::snapshot).
+/// What a runtime's session is without its events: see [`Session::<Runtime>::snapshot`](Session#method.snapshot-1).
 ///
 /// It serialises into any self-describing format, as version 1; another version fails to deserialise. Of the resume
 /// tokens it holds digests only (D3). What was granted to the client is in it, though: an answer kept for a repetition
@@ -101,7 +101,7 @@ impl RuntimeSnapshot {
 /// Outliving the process.
 impl Session<Runtime> {
     /// What the session is apart from its events, to be stored: small, and rewritten as a whole. The events are appended
-    /// beside it, from [`events_since`](Session::events_since); [`restore`](Session::<Runtime>::restore) takes both.
+    /// beside it, from [`events_since`](Session::events_since); [`restore`](Session#method.restore-1) takes both.
     /// Legal in any phase; a session that was closed can be restored, too, and resumed within its window (D32).
     ///
     /// *When to store what.* An event, before it is handed out by `poll_transmit`: one that the client saw and the store
@@ -183,7 +183,7 @@ impl Session<Runtime> {
 
     /// Makes a session again of what was stored of one, here or on another machine: detached, waiting for the client's
     /// resume. It behaves as the one that the snapshot was taken of would, had it lost its transport then, save for
-    /// what is [not in a snapshot](Session::<Runtime>::snapshot). It goes on in the next attachment, so that message ids do
+    /// what is [not in a snapshot](Session#method.snapshot-1). It goes on in the next attachment, so that message ids do
     /// not repeat (D3). Store its header again before it transmits, and let only one session live that was restored of one
     /// snapshot: two of them give out the same ids and numbers.
     ///

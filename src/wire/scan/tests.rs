@@ -402,6 +402,18 @@ fn long_strings_end_where_they_end() {
     }
 }
 
+/// Blocks of ASCII, blocks of more than that, and something behind the string that one block too many would miss.
+#[test]
+fn long_strings_end_where_they_end_whatever_they_begin_with() {
+    for plain in 0..6 {
+        for other in 0..6 {
+            let text = "a".repeat(64 * plain) + &"é".repeat(32 * other);
+            let frame = in_payload(&format!(r#""{text}","job_id":"here","y":"{}""#, "z".repeat(256)));
+            assert_eq!(says(good(&frame).job_id, &frame).as_deref(), Some("here"), "{plain} and {other} blocks");
+        }
+    }
+}
+
 #[test]
 fn message_types_are_known_however_they_are_written() {
     for message in MessageType::ALL {
