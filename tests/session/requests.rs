@@ -521,6 +521,46 @@ fn d12_a_job_error_of_a_known_job_is_its_end_also_while_a_submit_is_open() {
 }
 
 #[test]
+fn d12_the_jobs_that_a_client_knows_are_as_many_as_its_limit_says_and_ended_ones_take_no_place() {
+    let limits = Limits { live_jobs: 2, ..client_config().limits };
+    let known = |others: &[(&str, bool)]| {
+        let mut session = client_alone(ClientConfig { limits: limits.clone(), ..client_config() });
+        accept(&mut session, "job_1");
+        for (job, ends) in others {
+            accept(&mut session, job);
+            if *ends {
+                assert_eq!(hear(&mut session, &job_error(job, "TIMEOUT", json!({}))), [Told::Failed], "{job}");
+            }
+        }
+        let asked = submit(&mut session);
+        // Of a job that is known it is the end; else it refuses the submit.
+        match hear(&mut session, &job_error("job_1", "INTERNAL_ERROR", json!({})))[..] {
+            [Told::Failed] => true,
+            [Told::Refused(request)] if request == asked.request => false,
+            ref told => panic!("{told:?}"),
+        }
+    };
+    assert!(known(&[("job_2", false)]));
+    assert!(known(&[("job_2", true), ("job_3", true), ("job_4", true)]));
+    assert!(!known(&[("job_2", false), ("job_3", false)]), "the first has made room");
+}
+
+#[test]
+fn d12_only_the_last_64_ended_jobs_are_known() {
+    for (others, is_known) in [(63, true), (64, false)] {
+        let mut session = open();
+        for n in 0..=others {
+            let job = format!("job_{n}");
+            accept(&mut session, &job);
+            assert_eq!(hear(&mut session, &job_error(&job, "TIMEOUT", json!({}))), [Told::Failed]);
+        }
+        let asked = submit(&mut session);
+        let told = hear(&mut session, &job_error("job_0", "AGENT_NOT_AVAILABLE", json!({})));
+        assert_eq!(told != [Told::Refused(asked.request)], is_known, "{told:?}");
+    }
+}
+
+#[test]
 fn d12_a_refusal_code_on_a_live_job_is_a_refused_request_and_not_its_end() {
     for code in ["DUPLICATE_KEY", "PERMISSION_DENIED", "JOB_NOT_FOUND"] {
         let mut session = open();
