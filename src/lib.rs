@@ -168,7 +168,8 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod clock;
-/// The requirements and decisions by their numbers, as in the repository.
+/// The requirements and decisions by their numbers: a page of these docs, and no module of the crate.
+///
 #[cfg(doc)]
 #[doc = include_str!("../docs/decisions.md")]
 pub mod decisions {}

@@ -268,8 +268,8 @@ fn d39_malformed_frames() {
 fn d19_an_event_that_is_refused_keeps_no_memory() {
     let mut session = serving();
     let body = json!({"level": "info", "message": "x".repeat(2 * MIB)});
-    let before = heap::bytes();
-    let refused = session.send_event(start(), &JobId::from("job_1"), "log", &body);
+    let (before, mut meter) = (heap::bytes(), Meter::new());
+    let refused = meter.attacked(|| session.send_event(start(), &JobId::from("job_1"), "log", &body));
     assert!(matches!(refused, Err(SendError::TooLarge { .. })), "{refused:?}");
     let kept = heap::bytes() - before;
     assert!(kept <= 64 * KIB, "{kept} bytes");
@@ -279,14 +279,14 @@ fn d19_an_event_that_is_refused_keeps_no_memory() {
 #[test]
 fn a9_a_window_that_was_full_and_is_acknowledged_keeps_no_memory() {
     let mut session = serving();
-    let before = heap::bytes();
+    let (before, mut meter) = (heap::bytes(), Meter::new());
     for n in 0..5_000 {
         session.send_event(start(), &JobId::from("job_1"), "log", &json!({"level": "info", "n": n})).unwrap();
-        while session.poll_transmit(start()).is_some() {}
+        meter.read(&mut session, start());
     }
     let last = session.last_event_seq();
-    session.handle_input(start(), message("session.ack", 1, &format!(r#"{{"last_processed_seq":{last}}}"#)));
-    while session.poll_event().is_some() {}
+    meter.feed(&mut session, start(), message("session.ack", 1, &format!(r#"{{"last_processed_seq":{last}}}"#)));
+    meter.attend(&mut session);
     assert_eq!(session.replay_len(), (0, 0));
     let kept = heap::bytes().saturating_sub(before);
     assert!(kept <= 24 * KIB, "{kept} bytes");
