@@ -76,14 +76,14 @@
 //! }
 //! ```
 //!
-//! `attend` calls [`mark_processed`](Session::mark_processed) with the [`seq`](ClientEvent::seq) of each event that it has dealt
-//! with: without that the runtime's window fills, and it stops ([`AckPolicy::OnPoll`] does it by itself). A driver that reads from a
-//! socket reads on only while [`wants_input`](Session::wants_input) says so, and tells bytes of a message that is not whole yet
-//! by [`handle_activity`](Session::handle_activity): a long one is a sign of life, too.
+//! `attend` calls [`mark_processed`](Session::mark_processed) with the [`seq`](ClientEvent::seq) of each event that it has
+//! dealt with: without that the runtime's window fills, and it stops ([`AckPolicy::OnPoll`] does it by itself). A driver that
+//! reads from a socket reads on only while [`wants_input`](Session::wants_input) says so, and tells bytes of a message that
+//! is not whole yet by [`handle_activity`](Session::handle_activity): a long one is a sign of life, too.
 //!
-//! A client that has lost its transport opens another and resumes as soon as that stands, for the welcome has to come within
-//! [`ClientConfig::handshake_timeout`] of the call. Until it stands, the session has deadlines, as its resume window. A byte stream
-//! gets a [`LineDecoder`](framing::LineDecoder) of its own each time:
+//! A client that has lost its transport opens another and resumes as soon as that stands, for the welcome has to come
+//! within [`ClientConfig::handshake_timeout`] of the call. Until it stands, the session has deadlines, as its resume window.
+//! A byte stream gets a [`LineDecoder`](framing::LineDecoder) of its own each time:
 //!
 #![cfg_attr(feature = "std", doc = "```")]
 #![cfg_attr(not(feature = "std"), doc = "```ignore")]
@@ -122,14 +122,15 @@
 //! way, and has a few things more to see to:
 //!
 //! - The first message of a transport goes to [`Opening::parse`], within a time of the driver's (10 s). What it gives is
-//!   accepted, resumed or refused; until then nothing more is read, or it is held and fed in behind the verdict. A refusal is sent, then the transport closed.
+//!   accepted, resumed or refused; until then nothing more is read, or it is held and fed in behind the verdict. A
+//!   refusal is sent, then the transport closed.
 //! - A call from elsewhere, such as `send_event` by a job, gives messages to send and may move the deadline: it wakes the
 //!   driver that waits.
 //! - `Detached` and `Closed` that did not come from `handle_disconnect`: drain `poll_transmit` once more, then close the
 //!   transport. A detached session still has deadlines, and needs its `handle_timeout`.
-//! - After a [`resume`](Session#method.resume-1) the session speaks to the new transport. [`Takeover::farewell`] goes to the old one, which
-//!   is then closed, and whatever still comes from it, its end included, is dropped: [`Session::attachment`] tells
-//!   the two apart.
+//! - After a [`resume`](Session#method.resume-1) the session speaks to the new transport. [`Takeover::farewell`] goes to
+//!   the old one, which is then closed, and whatever still comes from it, its end included, is dropped:
+//!   [`Session::attachment`] tells the two apart.
 //! - What must outlive the process is [stored](Session#method.snapshot-1) before it is sent: each event, and a header before
 //!   each welcome. A client has [its own](Session#method.snapshot).
 //!

@@ -19,9 +19,10 @@ use crate::wire::{
 /// What a client wants of a new transport. A runtime reads it before there is a session to give the bytes to.
 ///
 /// Nothing is processed before the application has said who the client is: [`Hello::accept`] makes a session of a
-/// hello, [`Session<Runtime>::resume`](Session#method.resume-1) takes a resume; both have a `refuse`. All of it is owned and `Send`, so that the verdict
-/// may take its time; until then a driver does not read on, or holds what it reads and feeds it in behind the verdict. How long a transport may take for its first message is the
-/// driver's to time; the protocol's default is 10 s (D9).
+/// hello, [`Session<Runtime>::resume`](Session#method.resume-1) takes a resume; both have a `refuse`. All of it is owned
+/// and `Send`, so that the verdict may take its time; until then a driver does not read on, or holds what it reads and
+/// feeds it in behind the verdict. How long a transport may take for its first message is the driver's to time; the
+/// protocol's default is 10 s (D9).
 #[derive(Clone, Debug)]
 pub enum Opening {
     /// A new session.
