@@ -171,10 +171,7 @@ impl Session {
             self.requests.push(request(frame, message, now, self.attachment));
         }
         match message {
-            MessageType::SessionAck => {
-                self.acked_at = Some(now);
-                self.ack(charges, frame);
-            }
+            MessageType::SessionAck => self.ack(charges, now, frame),
             MessageType::JobSubscribe => {
                 if let Some(job) = frame.job_id().map(|id| Print::of(&id)) {
                     self.jobs.entry(job, Job::default).map(Job::retold);
@@ -184,9 +181,9 @@ impl Session {
         }
     }
 
-    fn ack(&mut self, charges: &mut Charges, frame: &Frame<'_>) {
+    fn ack(&mut self, charges: &mut Charges, now: Instant, frame: &Frame<'_>) {
         let Some(seq) = frame.payload.integer("last_processed_seq") else { return };
-        self.pressed = false;
+        (self.pressed, self.acked_at) = (false, Some(now));
         if seq > self.sequence.highest() {
             let highest = self.sequence.highest();
             charges.bring(Side::Client, Rule::AckBeyond, format!("{seq}, the highest sent is {highest}"));

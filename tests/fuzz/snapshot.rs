@@ -161,6 +161,36 @@ fn may_name_an_id(frame: &[u8]) -> bool {
     frame.windows(2).any(|part| matches!(part, b"_c" | b"_r" | b"\\u"))
 }
 
+fn names_no_id(step: &Step<'_>) -> bool {
+    !matches!(step, Step::Frame(frame) if may_name_an_id(frame))
+}
+
+/// A frame comes, or time goes on; any other deed is the caller's.
+fn goes_on<'a, R: Role>(session: &mut Session<R>, now: &mut Now, step: Step<'a>) -> Option<(u8, Args<'a>)> {
+    match step {
+        Step::Frame(frame) => session.handle_input(*now, Bytes::copy_from_slice(frame)),
+        Step::Deed(b'+', mut args) => {
+            *now = now.after(contract::jump(&mut args, *now, session.poll_timeout()));
+            session.handle_timeout(*now);
+        }
+        Step::Deed(deed, args) => return Some((deed, args)),
+    }
+    None
+}
+
+/// The same of both, at one time.
+fn both_go_on<'a, R: Role>(twins: &mut Twins<R>, step: Step<'a>) -> Option<(u8, Args<'a>)> {
+    match step {
+        Step::Frame(frame) => twins.both(|session, now| session.handle_input(now, Bytes::copy_from_slice(frame))),
+        Step::Deed(b'+', mut args) => {
+            twins.wait(contract::jump(&mut args, twins.now, twins.original.poll_timeout()));
+            twins.both(|session, now| session.handle_timeout(now));
+        }
+        Step::Deed(deed, args) => return Some((deed, args)),
+    }
+    None
+}
+
 // A client's life.
 
 fn client_life(args: &mut Args<'_>) -> (ClientConfig, Session<Client>) {
@@ -215,16 +245,10 @@ fn client_twins(script: &[u8]) {
         while session.poll_event().is_some() {}
         sent
     };
-    for step in steps.by_ref() {
-        match step {
-            Step::Frame(frame) if may_name_an_id(frame) => continue,
-            Step::Frame(frame) => session.handle_input(now, Bytes::copy_from_slice(frame)),
-            Step::Deed(b'Z', _) => break,
-            Step::Deed(b'+', mut args) => {
-                now = now.after(contract::jump(&mut args, now, session.poll_timeout()));
-                session.handle_timeout(now);
-            }
-            Step::Deed(deed, args) => use_client(&mut session, now, deed, args, &ids),
+    let mut steps = steps.filter(names_no_id);
+    for step in steps.by_ref().take_while(|step| !matches!(step, Step::Deed(b'Z', _))) {
+        if let Some((deed, args)) = goes_on(&mut session, &mut now, step) {
+            use_client(&mut session, now, deed, args, &ids);
         }
         ids.extend(request_ids(&drained(&mut session, now)));
     }
@@ -242,17 +266,9 @@ fn client_twins(script: &[u8]) {
     let (mut ids, mut there_ids): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for step in steps {
         let there = twins.there();
-        match step {
-            Step::Frame(frame) if may_name_an_id(frame) => continue,
-            Step::Frame(frame) => twins.both(|session, now| session.handle_input(now, Bytes::copy_from_slice(frame))),
-            Step::Deed(b'+', mut args) => {
-                twins.wait(contract::jump(&mut args, twins.now, twins.original.poll_timeout()));
-                twins.both(|session, now| session.handle_timeout(now));
-            }
-            Step::Deed(deed, args) => {
-                use_client(&mut twins.original, twins.now, deed, args, &ids);
-                use_client(&mut twins.restored, there, deed, args, &there_ids);
-            }
+        if let Some((deed, args)) = both_go_on(&mut twins, step) {
+            use_client(&mut twins.original, twins.now, deed, args, &ids);
+            use_client(&mut twins.restored, there, deed, args, &there_ids);
         }
         let new = request_ids(&twins.transmit());
         there_ids.extend(new.iter().map(|id| later(id, AHEAD)));
@@ -374,16 +390,10 @@ fn runtime_twins(script: &[u8]) {
     let (mut now, mut desk) = (contract::start(), Desk { token: 1, ..Desk::default() });
     let mut session = restored(now, aged(&first.snapshot()), &first);
     let drained = |session: &mut Session<Runtime>, now| while session.poll_transmit(now).is_some() {};
-    for step in steps.by_ref() {
-        match step {
-            Step::Frame(frame) if may_name_an_id(frame) => continue,
-            Step::Frame(frame) => session.handle_input(now, Bytes::copy_from_slice(frame)),
-            Step::Deed(b'Z', _) => break,
-            Step::Deed(b'+', mut args) => {
-                now = now.after(contract::jump(&mut args, now, session.poll_timeout()));
-                session.handle_timeout(now);
-            }
-            Step::Deed(deed, args) => drop(use_runtime(&mut session, now, deed, args, &mut desk)),
+    let mut steps = steps.filter(names_no_id);
+    for step in steps.by_ref().take_while(|step| !matches!(step, Step::Deed(b'Z', _))) {
+        if let Some((deed, args)) = goes_on(&mut session, &mut now, step) {
+            use_runtime(&mut session, now, deed, args, &mut desk);
         }
         drained(&mut session, now);
         told(&mut session, &mut desk);
@@ -403,21 +413,13 @@ fn runtime_twins(script: &[u8]) {
     let mut twins = Twins::new(session, twin, (now, elsewhere()), (minted(&snapshot), 0), 'r');
     let mut desks = [Desk { token: desk.token, ..Desk::default() }, Desk { token: desk.token, ..Desk::default() }];
     for step in steps {
-        match step {
-            Step::Frame(frame) if may_name_an_id(frame) => continue,
-            Step::Frame(frame) => twins.both(|session, now| session.handle_input(now, Bytes::copy_from_slice(frame))),
-            Step::Deed(b'+', mut args) => {
-                twins.wait(contract::jump(&mut args, twins.now, twins.original.poll_timeout()));
-                twins.both(|session, now| session.handle_timeout(now));
-            }
-            Step::Deed(deed, args) => {
-                let (mut outcomes, mut desks) = (Vec::new(), desks.iter_mut());
-                twins.both(|session, now| {
-                    let desk = desks.next().expect("there are two");
-                    outcomes.push(use_runtime(session, now, deed, args, desk));
-                });
-                assert_eq!(outcomes[0], outcomes[1]);
-            }
+        if let Some((deed, args)) = both_go_on(&mut twins, step) {
+            let (mut outcomes, mut desks) = (Vec::new(), desks.iter_mut());
+            twins.both(|session, now| {
+                let desk = desks.next().expect("there are two");
+                outcomes.push(use_runtime(session, now, deed, args, desk));
+            });
+            assert_eq!(outcomes[0], outcomes[1]);
         }
         twins.transmit();
         let [desk, other] = &mut desks;

@@ -51,7 +51,7 @@ impl World {
                 if self.model.adopters.get(&id).is_some_and(|adopter| *adopter != idx) {
                     // It believes to have what another has by now, and goes on as that one does: same numbers, same ids.
                     // To the referee, who knows of no processes, the two are one.
-                    self.judge(link, |referee, conn, at| referee.close(conn, at));
+                    self.close_judged(link);
                     self.look_away(link);
                 }
                 let (presented, last) = self.links[link].claim.clone().unwrap_or_default();

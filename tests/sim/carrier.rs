@@ -117,8 +117,7 @@ impl World {
         }
         self.links[idx].node_is_here = false;
         self.links[idx].client_is_excused = true;
-        self.judge(idx, |referee, conn, at| referee.close(conn, at));
-        self.links[idx].is_judged = false;
+        self.close_judged(idx);
         let of = &mut self.nodes[node];
         if let Some(endpoint) = of.endpoint.as_mut() {
             endpoint.handle_disconnect(of.clock.at(now), conn);
@@ -219,8 +218,7 @@ impl World {
             && (!link.client_is_here || link.down.items.is_empty() && link.down.is_dead);
         if !link.node_is_here && !link.client_is_here && is_over {
             self.live_links.remove(&idx);
-            self.judge(idx, |referee, conn, at| referee.close(conn, at));
-            self.links[idx].is_judged = false;
+            self.close_judged(idx);
         }
     }
 

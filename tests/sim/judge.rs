@@ -58,6 +58,12 @@ impl World {
         self.judge(idx, |referee, conn, at| referee.eof(conn, side, at));
     }
 
+    /// To the referee the link has ended.
+    pub(crate) fn close_judged(&mut self, idx: usize) {
+        self.judge(idx, |referee, conn, at| referee.close(conn, at));
+        self.links[idx].is_judged = false;
+    }
+
     /// The referee sees no more of a link, though it goes on.
     pub(crate) fn look_away(&mut self, idx: usize) {
         self.links[idx].is_judged = false;

@@ -93,7 +93,7 @@ impl World {
         for link in 0..self.links.len() {
             let of = &self.links[link];
             if of.node != idx && of.session.as_ref() == Some(id) && !of.has_welcome {
-                self.judge(link, |referee, conn, at| referee.close(conn, at));
+                self.close_judged(link);
                 self.look_away(link);
             }
         }
